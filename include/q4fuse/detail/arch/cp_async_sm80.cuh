@@ -1,0 +1,47 @@
+#pragma once
+
+// cp.async: global to shared memory without registers (PTX ISA, "Data Movement: cp.async").
+
+#include <q4fuse/detail/arch/target.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail::arch Q4FUSE_HIDDEN {
+
+/// Copies kBytes (4, 8 or 16; both addresses aligned to it), or writes zeros and reads nothing when not valid.
+/// 16-byte copies bypass L1: weights are read once.
+template <int kBytes>
+__device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid) {
+  static_assert(kTargetHas<(kBytes > 0 ? 80 : 0)>, "cp.async needs sm_80");
+  static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "cp.async copies 4, 8 or 16 bytes");
+  const uint32_t destination = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const int source_bytes = valid ? kBytes : 0;
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(global), "r"(source_bytes)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(destination), "l"(global), "n"(kBytes),
+                 "r"(source_bytes)
+                 : "memory");
+  }
+}
+
+/// Closes the thread's group of copies; an empty group is complete at once.
+template <int kRequired = 80>
+__device__ __forceinline__ void cp_async_commit() {
+  static_assert(kTargetHas<kRequired>, "cp.async.commit_group needs sm_80");
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/// Waits until at most kPending of the thread's newest groups are still in flight.
+template <int kPending>
+__device__ __forceinline__ void cp_async_wait() {
+  static_assert(kTargetHas<(kPending >= 0 ? 80 : 0)>, "cp.async.wait_group needs sm_80");
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+}  // namespace detail::arch
+Q4FUSE_NAMESPACE_END

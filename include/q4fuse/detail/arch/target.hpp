@@ -1,0 +1,20 @@
+#pragma once
+
+#include <q4fuse/detail/config.hpp>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail::arch Q4FUSE_HIDDEN {
+
+/// The architecture this pass compiles for, as in sm_NN; 0 on the host pass. Functions that wrap an instruction newer
+/// than the target stop the build by name when they are instantiated.
+#ifdef __CUDA_ARCH__
+inline constexpr int kTarget = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int kTarget = 0;
+#endif
+
+template <int kRequired>
+inline constexpr bool kTargetHas = kTarget == 0 || kTarget >= kRequired;
+
+}  // namespace detail::arch
+Q4FUSE_NAMESPACE_END

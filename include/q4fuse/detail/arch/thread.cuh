@@ -1,0 +1,41 @@
+#pragma once
+
+// Thread coordinates, barriers and shuffles.
+
+#include <q4fuse/detail/arch/target.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail::arch Q4FUSE_HIDDEN {
+
+inline constexpr uint32_t kFullWarp = 0xFFFFFFFFu;
+
+/// Index of the thread in its CTA. Blocks are one-dimensional.
+__device__ __forceinline__ int thread_index() { return static_cast<int>(threadIdx.x); }
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) & 31; }
+/// Index of the warp in its CTA, read from lane 0 so that the compiler knows it to be uniform.
+__device__ __forceinline__ int warp_index() { return __shfl_sync(kFullWarp, static_cast<int>(threadIdx.x) >> 5, 0); }
+/// Index of the CTA and number of CTAs. Grids are one-dimensional: no 65535 limit.
+__device__ __forceinline__ int64_t cta_index() { return blockIdx.x; }
+__device__ __forceinline__ int64_t cta_count() { return gridDim.x; }
+
+/// Every thread of the CTA must arrive.
+__device__ __forceinline__ void sync_cta() { __syncthreads(); }
+/// `threads` threads, whole warps, must arrive at named barrier `barrier` (1 to 15; sync_cta is barrier 0).
+__device__ __forceinline__ void sync_named(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+/// Every lane of the warp must arrive; orders their shared-memory accesses.
+__device__ __forceinline__ void sync_warp() { __syncwarp(); }
+
+__device__ __forceinline__ uint32_t shuffle_xor(uint32_t value, int mask) {
+  return __shfl_xor_sync(kFullWarp, value, mask);
+}
+__device__ __forceinline__ float shuffle_xor(float value, int mask) { return __shfl_xor_sync(kFullWarp, value, mask); }
+__device__ __forceinline__ int shuffle_xor(int value, int mask) { return __shfl_xor_sync(kFullWarp, value, mask); }
+
+}  // namespace detail::arch
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,53 @@
+#pragma once
+
+// From FP32 sums to Y: undoes the factor 16 of the nibbles and stores what lies inside the matrix.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/numeric.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+__device__ __forceinline__ void store_output(const gemm_arguments& arguments, int64_t token, int64_t row, float sum) {
+  if (token < arguments.m && row < arguments.n) {
+    arch::store_global<float>(arguments.y + token * arguments.ldy + row, arch::mul_rn(sum, kNibbleScale));
+  }
+}
+
+/// Stores the sums of a warp tile.
+template <class Dot>
+__device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
+                                           int64_t first_token) {
+  dot.for_each(
+      [&](int row, int token, float sum) { store_output(arguments, first_token + token, first_row + row, sum); });
+}
+
+/// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and stores them; `thread` counts within the
+/// group. `partials` holds `tokens` rows per warp.
+template <class Policy>
+__device__ __forceinline__ void store_partial_sums(const float* partials, const gemm_arguments& arguments,
+                                                   int64_t first_row, int64_t first_token, int tokens, int thread) {
+  constexpr int kStride = partial_row_floats(Policy::kWarpRows);
+  for (int index = thread; index < tokens * Policy::kWarpRows; index += Policy::kWarpsK * kWarpSize) {
+    const int token = index / Policy::kWarpRows;
+    const int row = index % Policy::kWarpRows;
+    const float* element = partials + token * kStride + row;
+    float sum = arch::load_shared<float>(element);
+#pragma unroll
+    for (int warp = 1; warp < Policy::kWarpsK; ++warp) {
+      sum = arch::add_rn(sum, arch::load_shared<float>(element + warp * tokens * kStride));
+    }
+    store_output(arguments, first_token + token, first_row + row, sum);
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

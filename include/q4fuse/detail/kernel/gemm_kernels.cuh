@@ -1,0 +1,48 @@
+#pragma once
+
+// The __global__ functions of the two GEMM families: policy, tile coordinates, main loop. A kernel whose dot needs a
+// newer target than the one being compiled has no body there; the launch never picks it, because plans are made for the
+// architecture of the code (device_info::code_arch), not of the device.
+
+#include <q4fuse/detail/mainloop/tile.cuh>
+#include <q4fuse/detail/mainloop/weight_bound.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Lets the next kernel of the stream start its prologue; it waits by itself before it reads what this one writes.
+__device__ __forceinline__ void allow_dependents() {
+  if constexpr (arch::kTargetHas<90>) arch::launch_dependents();
+}
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) weight_bound_kernel(gemm_arguments arguments) {
+  using config = policy<kIndex>;
+  if constexpr (arch::kTargetHas<config::dot::kRequiredArch>) {
+    allow_dependents();
+    for (int64_t first_token = 0; first_token < arguments.m; first_token += config::kTileM) {
+      if (first_token > 0) arch::sync_cta();
+      weight_bound_mainloop<config, Activations>(arguments, first_token);
+    }
+  }
+}
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) tile_kernel(gemm_arguments arguments) {
+  using config = policy<kIndex>;
+  if constexpr (arch::kTargetHas<config::dot::kRequiredArch>) {
+    allow_dependents();
+    // Tiles of one row of weights are neighbours, so that CTAs that run together read the same weights.
+    const int64_t tiles_m = ceil_div(arguments.m, config::kTileM);
+    const int64_t tile_n = arch::cta_index() / tiles_m;
+    const int64_t tile_m = arch::cta_index() % tiles_m;
+    tile_mainloop<config, Activations>(arguments, tile_n * config::kTileN, tile_m * config::kTileM);
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

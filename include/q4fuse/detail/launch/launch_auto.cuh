@@ -1,0 +1,73 @@
+#pragma once
+
+// gemm_q4_0_fp16: the pipeline chosen by the library, the intermediate blocks in the caller's workspace.
+
+#include <q4fuse/detail/launch/launch_gemm.cuh>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// What size query and call have in common.
+struct automatic_call {
+  device_info device;
+  gemm_plan plan;
+  size_t workspace_bytes = 0;
+};
+
+/// Plans a call whose shape is checked and not empty.
+inline status prepare_automatic_call(const gemm_shape& shape, const gemm_options& options, automatic_call* call) {
+  if (const status s = query_device(&call->device); !s.ok()) return s;
+  if (const status s = resolve_plan(shape, options, call->device, plan(shape, call->device), &call->plan); !s.ok()) {
+    return s;
+  }
+  call->workspace_bytes =
+      call->plan.source == pipeline::separate
+          ? static_cast<size_t>(shape.m) * static_cast<size_t>(shape.k / kBlockSize) * sizeof(block_q8_1)
+          : 0;
+  return {};
+}
+
+}  // namespace detail
+
+Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_workspace_size(gemm_shape shape, const gemm_options& options,
+                                                          size_t* bytes) {
+  if (bytes == nullptr) return {status_code::null_pointer, "bytes"};
+  if (const status s = detail::check_shape(shape, options, false); !s.ok()) return s;
+  detail::automatic_call call;
+  if (shape.m > 0 && shape.n > 0 && shape.k > 0) {
+    if (const status s = detail::prepare_automatic_call(shape, options, &call); !s.ok()) return s;
+  }
+  *bytes = call.workspace_bytes;
+  return {};
+}
+
+Q4FUSE_HIDDEN inline status gemm_q4_0_fp16(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,
+                                           void* workspace, size_t workspace_bytes, const gemm_options& options,
+                                           cudaStream_t stream) {
+  if (const status s = detail::check_shape(shape, options, false); !s.ok()) return s;
+  if (shape.m == 0 || shape.n == 0) return {};
+  if (const status s = detail::check_pointers(w, x, y, shape); !s.ok()) return s;
+  if (shape.k == 0) return detail::zero_output(y, shape, detail::resolve_strides(shape, options).ldy, stream);
+  detail::automatic_call call;
+  if (const status s = detail::prepare_automatic_call(shape, options, &call); !s.ok()) return s;
+  if (call.plan.source == pipeline::fused) {
+    return detail::run_fused(w, x, y, shape, options, call.plan, call.device, stream);
+  }
+  if (workspace_bytes < call.workspace_bytes) return {status_code::workspace_too_small, "workspace_bytes"};
+  if (const status s = detail::check_pointer(workspace, 16, "workspace"); !s.ok()) return s;
+  auto* const blocks = static_cast<block_q8_1*>(workspace);
+  const int64_t ldx = detail::resolve_strides(shape, options).ldx;
+  if (const status s = detail::launch_quantize(x, ldx, blocks, shape.k, shape.m, shape.k,
+                                               options.programmatic_dependent_launch, call.device, stream);
+      !s.ok()) {
+    return s;
+  }
+  // Dependent launch needs nobody's permission here: the quantizer does not write the weights, and by the time it runs
+  // every kernel ahead of it has ended, or has been declared not to write them by the caller's own option.
+  gemm_options packed = options;
+  packed.ldx = 0;
+  packed.programmatic_dependent_launch = true;
+  return detail::run_q8_1(w, blocks, y, shape, packed, call.plan, call.device, stream);
+}
+
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,146 @@
+#pragma once
+
+// From a checked call to a kernel: device, plan, arguments, launch.
+
+#include <q4fuse/detail/kernel/gemm_kernels.cuh>
+#include <q4fuse/detail/launch/launch.cuh>
+#include <q4fuse/detail/launch/launch_quantize.cuh>
+#include <q4fuse/detail/launch/validate.hpp>
+#include <q4fuse/gemm.cuh>
+
+#include <utility>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+template <int kIndex, template <int, int> class Activations>
+status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& shape, const device_info& device,
+                            cudaStream_t stream) {
+  using config = policy<kIndex>;
+  launch_config grid{};
+  grid.threads = config::kThreads;
+  grid.shared_bytes = shared_memory_bytes(config::kConfig, shape);
+  grid.programmatic_dependent_launch = arguments.dependent;
+  grid.stream = stream;
+  const int64_t tiles_n = ceil_div(shape.n, config::kTileN);
+  if constexpr (config::kConfig.family == kernel_family::weight_bound) {
+    grid.ctas = tiles_n < device.sm_count ? tiles_n : device.sm_count;
+    return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
+  } else {
+    grid.ctas = tiles_n * ceil_div(shape.m, config::kTileM);
+    return launch(tile_kernel<kIndex, Activations>, grid, arguments);
+  }
+}
+
+/// Finds the compiled kernel of a configuration.
+template <template <int, int> class Activations, int... kIndices>
+status dispatch(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
+                const device_info& device, cudaStream_t stream, std::integer_sequence<int, kIndices...>) {
+  status result(status_code::invalid_plan, "options.plan");
+  (void)((config == kKernelConfigs[kIndices] &&
+          ((result = launch_config_kernel<kIndices, Activations>(arguments, shape, device, stream)), true)) ||
+         ...);
+  return result;
+}
+
+/// The forced plan after its checks, or the library's own.
+inline status resolve_plan(const gemm_shape& shape, const gemm_options& options, const device_info& device,
+                           const gemm_plan& own_choice, gemm_plan* result) {
+  if (!options.plan.has_value()) {
+    *result = own_choice;
+    return can_run(own_choice.config, shape, device) ? status{} : status{status_code::no_kernel_for_device, ""};
+  }
+  *result = *options.plan;
+  bool known = false;
+  for (const kernel_config& config : kKernelConfigs) known = known || config == result->config;
+  if (!known) return {status_code::invalid_plan, "options.plan"};
+  if (device.code_arch < required_arch(result->config.instruction)) {
+    return {status_code::no_kernel_for_device, "options.plan"};
+  }
+  if (!can_run(result->config, shape, device)) return {status_code::invalid_plan, "options.plan"};
+  return {};
+}
+
+template <template <int, int> class Activations>
+status run_gemm(const block_q4_0* w, const void* x, int64_t x_row_bytes, int64_t x_row_length, float* y,
+                const gemm_shape& shape, const gemm_options& options, const gemm_plan& chosen,
+                const device_info& device, cudaStream_t stream) {
+  const int64_t w_row_bytes = shape.k / kBlockSize * kWeightBlockBytes;
+  gemm_arguments arguments{};
+  // The fast path counts offsets within a tile of rows in 32 bits.
+  const bool short_rows = w_row_bytes < (int64_t{1} << 24);
+  arguments.w = {reinterpret_cast<const uint8_t*>(w), w_row_bytes, widest_access(w, w_row_bytes, short_rows ? 0 : 2)};
+  arguments.x = {static_cast<const uint8_t*>(x), x_row_bytes, widest_access(x, x_row_bytes, x_row_length)};
+  arguments.y = y;
+  arguments.ldy = resolve_strides(shape, options).ldy;
+  arguments.m = shape.m;
+  arguments.n = shape.n;
+  arguments.k_blocks = static_cast<int>(shape.k / kBlockSize);
+  arguments.dependent = options.programmatic_dependent_launch && device.code_arch >= 90;
+  return dispatch<Activations>(chosen.config, arguments, shape, device, stream,
+                               std::make_integer_sequence<int, kKernelConfigCount>{});
+}
+
+/// k = 0: an empty sum.
+inline status zero_output(float* y, const gemm_shape& shape, int64_t ldy, cudaStream_t stream) {
+  return status(cudaMemset2DAsync(y, static_cast<size_t>(ldy) * sizeof(float), 0,
+                                  static_cast<size_t>(shape.n) * sizeof(float), static_cast<size_t>(shape.m), stream));
+}
+
+inline status run_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, const gemm_shape& shape,
+                       const gemm_options& options, const gemm_plan& chosen, const device_info& device,
+                       cudaStream_t stream) {
+  const int64_t row_bytes = resolve_strides(shape, options).ldx / kBlockSize * kActivationBlockBytes;
+  return run_gemm<q8_1_activations>(w, x, row_bytes, shape.k / kBlockSize * kActivationBlockBytes, y, shape, options,
+                                    chosen, device, stream);
+}
+
+inline status run_fused(const block_q4_0* w, const __half* x, float* y, const gemm_shape& shape,
+                        const gemm_options& options, const gemm_plan& chosen, const device_info& device,
+                        cudaStream_t stream) {
+  return run_gemm<fp16_activations>(w, x, resolve_strides(shape, options).ldx * 2, 0, y, shape, options, chosen, device,
+                                    stream);
+}
+
+}  // namespace detail
+
+Q4FUSE_HIDDEN inline status query_device(device_info* device) {
+  if (device == nullptr) return {status_code::null_pointer, "device"};
+  return detail::inspect_device(detail::quantize_kernel<detail::kQuantizeThreads>, device);
+}
+
+Q4FUSE_HIDDEN inline status gemm_q4_0_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, gemm_shape shape,
+                                           const gemm_options& options, cudaStream_t stream) {
+  if (const status s = detail::check_shape(shape, options, true); !s.ok()) return s;
+  if (shape.m == 0 || shape.n == 0) return {};
+  if (const status s = detail::check_pointers(w, x, y, shape); !s.ok()) return s;
+  if (shape.k == 0) return detail::zero_output(y, shape, detail::resolve_strides(shape, options).ldy, stream);
+  device_info device;
+  if (const status s = query_device(&device); !s.ok()) return s;
+  gemm_plan chosen;
+  if (const status s = detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::separate), &chosen);
+      !s.ok()) {
+    return s;
+  }
+  return detail::run_q8_1(w, x, y, shape, options, chosen, device, stream);
+}
+
+Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_fused(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,
+                                                 const gemm_options& options, cudaStream_t stream) {
+  if (const status s = detail::check_shape(shape, options, false); !s.ok()) return s;
+  if (shape.m == 0 || shape.n == 0) return {};
+  if (const status s = detail::check_pointers(w, x, y, shape); !s.ok()) return s;
+  if (shape.k == 0) return detail::zero_output(y, shape, detail::resolve_strides(shape, options).ldy, stream);
+  device_info device;
+  if (const status s = query_device(&device); !s.ok()) return s;
+  gemm_plan chosen;
+  if (const status s = detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::fused), &chosen);
+      !s.ok()) {
+    return s;
+  }
+  return detail::run_fused(w, x, y, shape, options, chosen, device, stream);
+}
+
+Q4FUSE_NAMESPACE_END
+
+#include <q4fuse/detail/launch/launch_auto.cuh>

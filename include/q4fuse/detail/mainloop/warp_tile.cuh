@@ -1,0 +1,75 @@
+#pragma once
+
+// The sums of a warp tile, and the walk over a piece of k that every dot shares.
+
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// FP32 sums of 16 * kRowTiles weight rows x 8 * kTokenTiles tokens, spread over a warp as the accumulator of
+/// mma.m16n8 is: with g = lane / 4 and t = lane % 4 a lane owns rows g and g + 8 of each row tile and tokens 2t and
+/// 2t + 1 of each token tile, in the order (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
+template <int kRowTiles, int kTokenTiles>
+class warp_tile_sums {
+ public:
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int j = 0; j < kTokenTiles; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums_[i][j][e] = 0.0f;
+      }
+    }
+  }
+
+  /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to the warp tile.
+  template <class Visitor>
+  __device__ __forceinline__ void for_each(Visitor&& visit) const {
+    const int g = arch::lane_index() / 4;
+    const int t = arch::lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int j = 0; j < kTokenTiles; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2) + g, 8 * j + 2 * t + e % 2, sums_[i][j][e]);
+      }
+    }
+  }
+
+ protected:
+  float sums_[kRowTiles][kTokenTiles][4];
+};
+
+/// Adds pair `pair` of the piece at `weights` (row 0 of the warp tile) and `activations` (token 0 of the warp tile).
+template <class Dot, class TokenRows>
+__device__ __forceinline__ void multiply_pair(Dot& dot, const uint8_t* weights, const uint8_t* activations, int pair,
+                                              const TokenRows& rows) {
+  dot.template multiply<0>(weights + pair * kPairBytes, activations + 2 * pair * kActivationBlockBytes, rows);
+  dot.template multiply<1>(weights + pair * kPairBytes, activations + (2 * pair + 1) * kActivationBlockBytes, rows);
+}
+
+/// Adds one piece of `blocks` blocks; the second block of a last, odd pair is a zero block.
+template <class Dot, class TokenRows>
+__device__ __forceinline__ void multiply_piece(Dot& dot, const uint8_t* weights, const uint8_t* activations, int blocks,
+                                               const TokenRows& rows) {
+  // A whole piece is one straight line of code, which the compiler can schedule across blocks.
+  if (blocks >= kPieceBlocks) {
+#pragma unroll
+    for (int pair = 0; pair < kPieceBlocks / 2; ++pair) multiply_pair(dot, weights, activations, pair, rows);
+  } else {
+#pragma unroll 1
+    for (int pair = 0; 2 * pair < blocks; ++pair) multiply_pair(dot, weights, activations, pair, rows);
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,202 @@
+#pragma once
+
+// Small m: the weights are the traffic. A CTA keeps the Q8_1 activations of its tokens over all of k in shared memory.
+// Its warps form kWarpsN groups that walk over row tiles of W independently. The kWarpsK warps of a group split k, each
+// with a private ring of weight pieces in flight, so that no barrier ever stops the stream of loads; a tile ends with
+// one barrier of the group and a sum over its warps in fixed order.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/pdl_sm90.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/epilogue/store.cuh>
+#include <q4fuse/detail/tile/activations.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/policy.cuh>
+#include <q4fuse/detail/tile/token_rows.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// The row tiles of a group of warps. Neighbouring tiles go to different CTAs, so that a last, partial round of tiles
+/// is spread over all of them.
+template <class Policy>
+struct row_tiles {
+  int64_t first;
+  int64_t step;
+  int64_t count;  ///< of all groups together
+
+  __device__ row_tiles(int64_t n, int group)
+      : first(group * arch::cta_count() + arch::cta_index()),
+        step(arch::cta_count() * Policy::kWarpsN),
+        count(ceil_div(n, Policy::kWarpRows)) {}
+};
+
+/// A warp's ring of weight pieces. Pieces are fetched and consumed in one order: for every row tile of the group, every
+/// kWarpsK-th piece of k.
+template <class Policy>
+class weight_ring {
+ public:
+  __device__ weight_ring(const gemm_arguments& arguments, uint8_t* stages, const row_tiles<Policy>& tiles,
+                         int first_piece)
+      : arguments_(arguments),
+        stages_(stages),
+        tiles_(tiles),
+        tile_(tiles.first),
+        piece_(first_piece),
+        first_piece_(first_piece),
+        pieces_(static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks))) {
+    if (first_piece_ >= pieces_) tile_ = tiles_.count;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const int index = i * kWarpSize + arch::lane_index();
+      offset_[i] = static_cast<uint32_t>(index / kCopiesPerRow) * static_cast<uint32_t>(arguments.w.row_bytes) +
+                   index % kCopiesPerRow * 16;
+    }
+  }
+
+  __device__ __forceinline__ void prefill() {
+#pragma unroll
+    for (int stage = 0; stage < Policy::kStages; ++stage) fetch_next(stage);
+  }
+
+  /// Waits for the oldest piece and gives its place in shared memory.
+  __device__ __forceinline__ const uint8_t* wait() {
+    wait_for_copies<Policy::kStages - 1>();
+    arch::sync_warp();
+    return stages_ + slot_ * kStageBytes;
+  }
+
+  /// Gives the oldest piece back and fetches the next one into its place.
+  __device__ __forceinline__ void advance() {
+    arch::sync_warp();
+    fetch_next(slot_);
+    slot_ = slot_ + 1 == Policy::kStages ? 0 : slot_ + 1;
+  }
+
+ private:
+  static constexpr int kStageBytes = Policy::kWarpRows * kWeightPieceBytes;
+  static constexpr int kCopiesPerRow = kWeightPieceBytes / 16;
+  static constexpr int kCopies = static_cast<int>(ceil_div(Policy::kWarpRows * kCopiesPerRow, kWarpSize));
+
+  /// Commits a group even when nothing is left, so that the count of groups in flight stays the number of stages.
+  __device__ __forceinline__ void fetch_next(int slot) {
+    if (tile_ < tiles_.count) {
+      fetch(stages_ + slot * kStageBytes);
+      piece_ += Policy::kWarpsK;
+      if (piece_ >= pieces_) {
+        piece_ = first_piece_;
+        tile_ += tiles_.step;
+      }
+    }
+    commit_copies();
+  }
+
+  __device__ __forceinline__ void fetch(uint8_t* stage) const {
+    const int64_t first_row = tile_ * Policy::kWarpRows;
+    const int64_t rows = arguments_.n - first_row;
+    const int64_t first_byte = int64_t{piece_} * kWeightPieceBytes;
+    if (arguments_.w.access_bytes == 16 && rows >= Policy::kWarpRows) {
+      // Whole pieces in 16-byte copies: each lane's offsets are the same for every piece.
+      const uint8_t* const source = arguments_.w.base + first_row * arguments_.w.row_bytes + first_byte;
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        const int index = i * kWarpSize + arch::lane_index();
+        if (index < Policy::kWarpRows * kCopiesPerRow) copy_or_zero<16>(stage + 16 * index, source + offset_[i], true);
+      }
+    } else {
+      const int blocks = arguments_.k_blocks - piece_ * kPieceBlocks;
+      copy_piece<Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
+          stage, kWeightPieceBytes, arguments_.w, first_row, first_byte,
+          rows < Policy::kWarpRows ? static_cast<int>(rows) : Policy::kWarpRows,
+          (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, arch::lane_index());
+    }
+  }
+
+  const gemm_arguments& arguments_;
+  uint8_t* stages_;
+  const row_tiles<Policy>& tiles_;
+  int64_t tile_;
+  int piece_;
+  int first_piece_;
+  int pieces_;
+  int slot_ = 0;
+  uint32_t offset_[kCopies];
+};
+
+template <class Policy, template <int, int> class Activations>
+__device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& arguments, int64_t first_token) {
+  static_assert(Policy::kWarpsM == 1, "every warp of this family works for all tokens of the tile");
+  const int64_t tokens_left = arguments.m - first_token;
+  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
+  const int k_blocks = arguments.k_blocks;
+  const int pieces = static_cast<int>(ceil_div(k_blocks, kPieceBlocks));
+  const int warp = arch::warp_index();
+  const int group = warp / Policy::kWarpsK;
+  const int warp_k = warp % Policy::kWarpsK;
+  const row_tiles<Policy> tiles(arguments.n, group);
+
+  // Shared memory.
+  const weight_bound_layout map =
+      make_weight_bound_layout(Policy::kWarps, Policy::kWarpRows, Policy::kStages, tokens, k_blocks);
+  uint8_t* const shared = arch::shared_memory();
+  uint8_t* const activations = shared + map.activations;
+  const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks));
+
+  // Activations and first weights. With dependent launch only the weights may be touched before the wait; without it
+  // the activations go first, because a load that is issued behind a burst of weight requests waits for all of them.
+  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
+  weight_ring<Policy> ring(arguments, shared + map.weights + warp * kRingBytes, tiles, warp_k);
+  constexpr int kBatch = 4;
+  Activations<Policy::kThreads, kBatch> provider(
+      arguments.x, {first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))}, activations,
+      activation_stride);
+  if (!arguments.dependent) provider.load(0);
+  ring.prefill();
+  if constexpr (arch::kTargetHas<90>) {
+    if (arguments.dependent) {
+      arch::wait_for_dependencies();
+      provider.load(0);
+    }
+  }
+  provider.store(0);
+  for (int first = kBatch * Policy::kThreads; first < provider.portions(); first += kBatch * Policy::kThreads) {
+    provider.load(first);
+    provider.store(first);
+  }
+  arch::sync_cta();
+
+  // Row tiles of W. Two buffers of partial sums alternate, so that one barrier a tile is enough.
+  const clamped_token_rows rows{activation_stride, tokens - 1};
+  const int partial_floats = tokens * partial_row_floats(Policy::kWarpRows);
+  float* const partials = reinterpret_cast<float*>(shared + map.partials);
+  int buffer = 0;
+  for (int64_t tile = tiles.first; tile < tiles.count; tile += tiles.step) {
+    typename Policy::dot dot;
+    dot.clear();
+    for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
+      const uint8_t* weights = ring.wait();
+      multiply_piece(dot, weights, activations + piece * kPieceBlocks * kActivationBlockBytes,
+                     k_blocks - piece * kPieceBlocks, rows);
+      ring.advance();
+    }
+
+    float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
+    float* const mine = group_partials + warp_k * partial_floats;
+    dot.for_each([&](int row, int token, float sum) {
+      if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
+    });
+    arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
+    store_partial_sums<Policy>(group_partials, arguments, tile * Policy::kWarpRows, first_token, tokens,
+                               warp_k * kWarpSize + arch::lane_index());
+    buffer ^= 1;
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

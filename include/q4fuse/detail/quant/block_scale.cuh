@@ -1,0 +1,33 @@
+#pragma once
+
+// From an int32 block dot to FP32: y += dot * d4 * d8, one rounding each.
+
+#include <q4fuse/detail/arch/numeric.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Integer dots start from these bits: read as a float they are 1.5 * 2^23 + dot, exact for |dot| < 2^22 (the largest
+/// here is 16 * 8 * 127 * 32), so that no conversion instruction is needed.
+inline constexpr int kDotBias = 0x4B400000;
+inline constexpr float kDotBiasValue = 12582912.0f;
+
+/// A weight scale and the product that cancels the bias; the product is exact, 2 bits times 11.
+struct weight_scale {
+  float d;
+  float minus_bias;
+};
+
+__device__ __forceinline__ weight_scale make_weight_scale(float d) { return {d, arch::mul_rn(d, -kDotBiasValue)}; }
+
+__device__ __forceinline__ float accumulate(int biased_dot, const weight_scale& w, float d8, float sum) {
+  const float product = arch::fma_rn(arch::bits_to_float(static_cast<uint32_t>(biased_dot)), w.d, w.minus_bias);
+  return arch::fma_rn(product, d8, sum);
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,148 @@
+#pragma once
+
+// The Q8_1 encoder: the one piece of code behind the standalone kernel and the fused kernels.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/numeric.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/formats.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// A lane's share of a block: four neighbouring lanes hold eight elements each, one 16-byte load, so that a reduction
+/// over the block takes two shuffles.
+inline constexpr int kLanesPerBlock = 4;
+inline constexpr int kHalvesPerLane = kBlockSize / kLanesPerBlock;
+
+struct q8_1_lane {
+  uint32_t qs[2];  ///< elements 8 * lane .. 8 * lane + 7 of the block
+  uint32_t scale;  ///< d in the low half, s (or zero) in the high one
+};
+
+/// amax / 127 correctly rounded for every finite FP16 amax (tested over all of them): one correction of the product
+/// with the rounded 1/127.
+__device__ __forceinline__ float divide_by_127(float amax) {
+  constexpr float kInverse = 1.0f / 127.0f;
+  const float quotient = arch::mul_rn(amax, kInverse);
+  return arch::fma_rn(arch::fma_rn(quotient, -127.0f, amax), kInverse, quotient);
+}
+
+/// Four signed bytes, from the low bytes of four words.
+__device__ __forceinline__ uint32_t pack_low_bytes(const uint32_t (&word)[4]) {
+  return arch::byte_permute(arch::byte_permute(word[0], word[1], 0x0040), arch::byte_permute(word[2], word[3], 0x0040),
+                            0x5410);
+}
+
+/// The reference's own steps: multiply, then round half away from zero. Adding the largest float below one half, not
+/// one half itself, keeps 0.49999997 from being carried up to 1.
+__device__ __forceinline__ uint32_t quantize_as_reference(float x, float inverse) {
+  const float scaled = arch::mul_rn(x, inverse);
+  const uint32_t sign = arch::float_to_bits(scaled) & 0x80000000u;
+  return static_cast<uint32_t>(arch::float_to_int_rz(arch::add_rn(scaled, arch::bits_to_float(sign | 0x3EFFFFFFu))));
+}
+
+/// 1 / d correctly rounded, for the 2047 significands that d can have here (tested over all of them): one Newton step.
+__device__ __forceinline__ float reciprocal(float d) {
+  const float estimate = arch::rcp_approx(d);
+  return arch::fma_rn(estimate, arch::fma_rn(-d, estimate, 1.0f), estimate);
+}
+
+/// The same value with one FMA an element, for nearly every block. Adding 1.5 * 2^23 rounds to an integer and leaves it
+/// in the low bits, but rounds ties to even, so ties have to be told apart beforehand. A tie needs |x| = (2q + 1) *
+/// amax / 254, which FP16 values meet in two ways only: 127 divides the significand of amax (then amax / 127 is exact,
+/// and the caller takes the reference's steps), or 2q + 1 = 127, that is |x| = amax / 2. What the reference makes of
+/// that one is known before the elements are: it rounds to 64 when the rounded amax / d reaches 127. All other x / d
+/// are at least 2^-19 (relative) away from a tie, so scaling 1 / d by 1 +- 2^-21 moves amax / 2 to the right side and
+/// nothing else. Checked exhaustively: every significand of amax against every x.
+__device__ __forceinline__ float nudged_inverse(float amax, float inverse) {
+  return arch::mul_rn(inverse, arch::mul_rn(amax, inverse) >= 127.0f ? 1.0f + 0x1p-21f : 1.0f - 0x1p-21f);
+}
+__device__ __forceinline__ uint32_t quantize_without_ties(float x, float inverse) {
+  return arch::float_to_bits(arch::fma_rn(x, inverse, 12582912.0f));
+}
+
+/// A lane's eight halves where no 16-byte load is possible.
+__device__ __forceinline__ uint4 load_halves_unaligned(const uint8_t* address) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    words[i] = arch::load_global<uint16_t>(address + 4 * i) | uint32_t{arch::load_global<uint16_t>(address + 4 * i + 2)}
+                                                                  << 16;
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
+/// Encodes the blocks held by a warp, all 32 lanes taking part. The maximum goes over the integer bits of the halves,
+/// because that carries NaN and Inf through, which a floating-point maximum does not.
+template <bool kWithSum>
+__device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
+  constexpr uint32_t kMagnitude = 0x7FFF7FFFu;
+  uint32_t maximum = arch::max_u16x2(arch::max_u16x2(halves.x & kMagnitude, halves.y & kMagnitude),
+                                     arch::max_u16x2(halves.z & kMagnitude, halves.w & kMagnitude));
+  maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 1));
+  maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 2));
+  const uint32_t low = maximum & 0xFFFFu;
+  const uint32_t high = maximum >> 16;
+  const float amax = arch::half_to_float(static_cast<uint16_t>(low > high ? low : high));
+  const float d = divide_by_127(amax);
+
+  float x[kHalvesPerLane];
+  const uint32_t words[4] = {halves.x, halves.y, halves.z, halves.w};
+#pragma unroll
+  for (int i = 0; i < kHalvesPerLane / 2; ++i) {
+    const float2 two = arch::half2_to_float2(words[i]);
+    x[2 * i] = two.x;
+    x[2 * i + 1] = two.y;
+  }
+  uint32_t q[2][4];
+  const bool ties_possible = arch::fma_rn(d, -127.0f, amax) == 0.0f;  // also where all of the block is zero
+  const float inverse = reciprocal(d);
+  if (ties_possible) {
+#pragma unroll
+    for (int i = 0; i < kHalvesPerLane; ++i) {
+      q[i / 4][i % 4] = quantize_as_reference(x[i], d != 0.0f ? inverse : 0.0f);
+    }
+  } else {
+    const float nudged = nudged_inverse(amax, inverse);
+#pragma unroll
+    for (int i = 0; i < kHalvesPerLane; ++i) q[i / 4][i % 4] = quantize_without_ties(x[i], nudged);
+  }
+  q8_1_lane lane;
+  lane.qs[0] = pack_low_bytes(q[0]);
+  lane.qs[1] = pack_low_bytes(q[1]);
+  lane.scale = arch::float_to_half_rn(d);
+  if constexpr (kWithSum) {
+    constexpr uint32_t kOnes = 0x01010101u;
+    int sum = arch::dp4a(lane.qs[1], kOnes, arch::dp4a(lane.qs[0], kOnes, 0));
+    sum += arch::shuffle_xor(sum, 1);
+    sum += arch::shuffle_xor(sum, 2);
+    lane.scale |= uint32_t{arch::float_to_half_rn(arch::mul_rn(d, arch::int_to_float_rn(sum)))} << 16;
+  }
+  return lane;
+}
+
+/// Stores a lane's share of a block that starts at `block` in shared memory, 4-byte aligned.
+__device__ __forceinline__ void store_q8_1(uint8_t* block, const q8_1_lane& lane) {
+  const int part = arch::lane_index() % kLanesPerBlock;
+  if (part == 0) arch::store_shared<uint32_t>(block, lane.scale);
+  arch::store_shared<uint32_t>(block + 4 + 8 * part, lane.qs[0]);
+  arch::store_shared<uint32_t>(block + 8 + 8 * part, lane.qs[1]);
+}
+
+}  // namespace detail
+
+/// Quantizes FP16 values held in registers into a Q8_1 block in shared memory. All 32 lanes of the warp call it; lanes
+/// 4i to 4i + 3 hold elements 0-7, 8-15, 16-23 and 24-31 of one block and pass the same `block`, 4-byte aligned, or
+/// all pass null to store nothing. `kWithSum` also computes s, which the GEMMs never read; without it s is zero.
+template <bool kWithSum = true>
+__device__ __forceinline__ void quantize_fp16_to_q8_1_smem(const uint4& halves, uint8_t* block) {
+  const detail::q8_1_lane lane = detail::encode_q8_1<kWithSum>(halves);
+  if (block != nullptr) detail::store_q8_1(block, lane);
+}
+
+Q4FUSE_NAMESPACE_END

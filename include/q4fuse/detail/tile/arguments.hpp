@@ -1,0 +1,38 @@
+#pragma once
+
+// What a GEMM kernel is told at run time.
+
+#include <q4fuse/detail/config.hpp>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Rows of a matrix in global memory, as bytes.
+struct row_source {
+  const uint8_t* base;
+  int64_t row_bytes;  ///< from one row to the next
+  int access_bytes;   ///< widest of 16, 8, 4, 2 that divides the address and length of every piece of a row
+};
+
+struct gemm_arguments {
+  row_source w;  ///< Q4_0 blocks
+  row_source x;  ///< FP16 elements or Q8_1 blocks, as the kernel's activation type says
+  float* y;
+  int64_t ldy;
+  int64_t m;
+  int64_t n;
+  int k_blocks;
+  bool dependent;  ///< launched with programmatic stream serialization
+};
+
+/// The widest access that address and lengths allow.
+inline int widest_access(const void* base, int64_t row_bytes, int64_t row_length) {
+  const uint64_t bits =
+      reinterpret_cast<uintptr_t>(base) | static_cast<uint64_t>(row_bytes) | static_cast<uint64_t>(row_length);
+  return bits % 16 == 0 ? 16 : bits % 8 == 0 ? 8 : bits % 4 == 0 ? 4 : 2;
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,99 @@
+#pragma once
+
+// Asynchronous copies of row pieces from global to shared memory.
+
+#include <q4fuse/detail/arch/cp_async_sm80.cuh>
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+template <int kBytes>
+struct access_type;
+template <>
+struct access_type<16> {
+  using type = uint4;
+};
+template <>
+struct access_type<8> {
+  using type = uint2;
+};
+template <>
+struct access_type<4> {
+  using type = uint32_t;
+};
+template <>
+struct access_type<2> {
+  using type = uint16_t;
+};
+
+/// One access: cp.async where target and width have it, else through a register. Not valid means zeros, and no read.
+template <int kBytes>
+__device__ __forceinline__ void copy_or_zero(uint8_t* shared, const uint8_t* global, bool valid) {
+  if constexpr (arch::kTargetHas<80> && kBytes >= 4) {
+    arch::cp_async<kBytes>(shared, global, valid);
+  } else {
+    using type = typename access_type<kBytes>::type;
+    arch::store_shared<type>(shared, valid ? arch::load_global<type>(global) : type{});
+  }
+}
+
+__device__ __forceinline__ void commit_copies() {
+  if constexpr (arch::kTargetHas<80>) arch::cp_async_commit();
+}
+
+/// Waits until at most kPending committed groups of this thread are in flight.
+template <int kPending>
+__device__ __forceinline__ void wait_for_copies() {
+  if constexpr (arch::kTargetHas<80>) arch::cp_async_wait<kPending>();
+}
+
+/// Copies kRows pieces of kPieceLength bytes, the work spread over kThreads threads. Rows from `rows` on and bytes from
+/// `length` on become zeros.
+template <int kAccess, int kRows, int kPieceLength, int kThreads, bool kUnrolled>
+__device__ __forceinline__ void copy_piece_as(uint8_t* shared, int shared_row_bytes, const uint8_t* global,
+                                              int64_t global_row_bytes, int rows, int length, int thread) {
+  constexpr int kPerRow = kPieceLength / kAccess;
+  constexpr int kTotal = kRows * kPerRow;
+  // At most the fast path is unrolled: the addresses of every width at once would not fit the registers.
+  constexpr int kUnroll = kUnrolled && kAccess == 16 ? ceil_div(kTotal, kThreads) : 1;
+#pragma unroll kUnroll
+  for (int first = 0; first < kTotal; first += kThreads) {
+    const int index = first + thread;
+    if (first + kThreads <= kTotal || index < kTotal) {
+      const int row = index / kPerRow;
+      const int offset = index % kPerRow * kAccess;
+      copy_or_zero<kAccess>(shared + row * shared_row_bytes + offset, global + row * global_row_bytes + offset,
+                            row < rows && offset < length);
+    }
+  }
+}
+
+template <int kRows, int kPieceLength, int kThreads, bool kUnrolled>
+__device__ __forceinline__ void copy_piece(uint8_t* shared, int shared_row_bytes, const row_source& source,
+                                           int64_t first_row, int64_t first_byte, int rows, int length, int thread) {
+  const uint8_t* global = source.base + first_row * source.row_bytes + first_byte;
+  const auto copy = [&](auto access) {
+    copy_piece_as<decltype(access)::value, kRows, kPieceLength, kThreads, kUnrolled>(
+        shared, shared_row_bytes, global, source.row_bytes, rows, length, thread);
+  };
+  if (source.access_bytes == 16) {
+    copy(std::integral_constant<int, 16>{});
+  } else if (source.access_bytes == 8) {
+    copy(std::integral_constant<int, 8>{});
+  } else if (source.access_bytes == 4) {
+    copy(std::integral_constant<int, 4>{});
+  } else {
+    copy(std::integral_constant<int, 2>{});
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

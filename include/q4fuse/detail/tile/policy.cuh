@@ -1,0 +1,41 @@
+#pragma once
+
+// A kernel_config at compile time: what the kernels of both families are templates over.
+
+#include <q4fuse/detail/mainloop/dot_dp4a.cuh>
+#include <q4fuse/detail/mainloop/dot_gemv.cuh>
+#include <q4fuse/detail/mainloop/dot_mma.cuh>
+#include <q4fuse/plan.hpp>
+
+#include <type_traits>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+template <int kIndex>
+struct policy {
+  static constexpr kernel_config kConfig = kKernelConfigs[kIndex];
+  static constexpr int kTileN = kConfig.tile_n;
+  static constexpr int kTileM = kConfig.tile_m;
+  static constexpr int kWarpsN = kConfig.warps_n;
+  static constexpr int kWarpsM = kConfig.warps_m;
+  static constexpr int kWarpsK = kConfig.warps_k;
+  static constexpr int kStages = kConfig.stages;
+  static constexpr int kWarps = kConfig.warps();
+  static constexpr int kThreads = kConfig.threads();
+  static constexpr int kWarpRows = kTileN / kWarpsN;
+  static constexpr int kWarpTokens = kTileM / kWarpsM;
+
+  static constexpr bool kFewTokens =
+      kConfig.family == kernel_family::weight_bound && kConfig.instruction == dot_instruction::dp4a;
+  static_assert(kWarpRows % 16 == 0 && (kFewTokens ? kWarpRows == 16 : kWarpTokens % 8 == 0),
+                "a warp tile is made of 16 x 8 tiles, or is 16 rows of few tokens");
+
+  using tile_dot = std::conditional_t<kConfig.instruction == dot_instruction::mma_m16n8k32_s8,
+                                      dot_mma<kWarpRows / 16, (kWarpTokens + 7) / 8>,
+                                      dot_dp4a<kWarpRows / 16, (kWarpTokens + 7) / 8>>;
+  using dot = std::conditional_t<kFewTokens, dot_gemv<kWarpTokens>, tile_dot>;
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
