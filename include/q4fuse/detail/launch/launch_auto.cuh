@@ -62,11 +62,8 @@ Q4FUSE_HIDDEN inline status gemm_q4_0_fp16(const block_q4_0* w, const __half* x,
       !s.ok()) {
     return s;
   }
-  // Dependent launch needs nobody's permission here: the quantizer does not write the weights, and by the time it runs
-  // every kernel ahead of it has ended, or has been declared not to write them by the caller's own option.
   gemm_options packed = options;
   packed.ldx = 0;
-  packed.programmatic_dependent_launch = true;
   return detail::run_q8_1(w, blocks, y, shape, packed, call.plan, call.device, stream);
 }
 

@@ -23,6 +23,9 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
+/// Portions of activations that a thread loads at once.
+inline constexpr int kActivationBatch = 4;
+
 /// The row tiles of a group of warps. Neighbouring tiles go to different CTAs, so that a last, partial round of tiles
 /// is spread over all of them.
 template <class Policy>
@@ -152,22 +155,26 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   // the activations go first, because a load that is issued behind a burst of weight requests waits for all of them.
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
   weight_ring<Policy> ring(arguments, shared + map.weights + warp * kRingBytes, tiles, warp_k);
-  constexpr int kBatch = 4;
-  Activations<Policy::kThreads, kBatch> provider(
-      arguments.x, {first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))}, activations,
-      activation_stride);
-  if (!arguments.dependent) provider.load(0);
+  using provider = Activations<Policy::kThreads, kActivationBatch>;
+  const activation_region region{first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
+  provider even(arguments.x, region, activations, activation_stride);
+  provider odd(arguments.x, region, activations, activation_stride);
+  if (!arguments.dependent) even.load(0);
   ring.prefill();
   if constexpr (arch::kTargetHas<90>) {
     if (arguments.dependent) {
       arch::wait_for_dependencies();
-      provider.load(0);
+      even.load(0);
     }
   }
-  provider.store(0);
-  for (int first = kBatch * Policy::kThreads; first < provider.portions(); first += kBatch * Policy::kThreads) {
-    provider.load(first);
-    provider.store(first);
+  // One batch of loads is always in flight while the one before it is stored.
+  constexpr int kStep = kActivationBatch * Policy::kThreads;
+  const int portions = even.portions();
+  for (int first = 0; first < portions; first += 2 * kStep) {
+    if (first + kStep < portions) odd.load(first + kStep);
+    even.store(first);
+    if (first + 2 * kStep < portions) even.load(first + 2 * kStep);
+    if (first + kStep < portions) odd.store(first + kStep);
   }
   arch::sync_cta();
 
