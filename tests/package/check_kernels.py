@@ -1,0 +1,92 @@
+"""Compiles a source for each architecture and holds its kernels to a budget.
+
+A kernel with a spill or a stack frame fails, and so does one with more registers than the budget gives its name, or a
+compilation that takes more processor time or makes a larger object than the budget allows.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+
+KERNEL = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\w+)'")
+STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+REGISTERS = re.compile(r"Used (\d+) registers")
+
+
+def demangle(names):
+    text = subprocess.run(["c++filt", "-p"], input="\n".join(names), stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [re.sub(r"^void |q4fuse::v\d+_\d+::|detail::", "", line) for line in text.splitlines()]
+
+
+def compile_for(arguments, architecture):
+    """ptxas' report, the processor seconds and the object's kilobytes."""
+    target = pathlib.Path(arguments.out) / f"{pathlib.Path(arguments.source).stem}_{architecture}.o"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(
+        [arguments.nvcc, "-std=c++17", f"-I{arguments.include}", "-O3", "-Xptxas=-v", "-c", arguments.source, "-o", target,
+         f"-gencode=arch=compute_{architecture},code=sm_{architecture}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if result.returncode != 0:
+        sys.exit(result.stdout)
+    return result.stdout, after.ru_utime - before.ru_utime, target.stat().st_size / 1024
+
+
+def kernels_in(report):
+    """[name, stack bytes, spilled bytes, registers] of each kernel; a function that is no kernel counts with its caller."""
+    kernels = []
+    for line in report.splitlines():
+        if match := KERNEL.search(line):
+            kernels.append([match[1], 0, 0, 0])
+        elif kernels and (match := STACK.search(line)):
+            kernels[-1][1] += int(match[1])
+            kernels[-1][2] += int(match[2]) + int(match[3])
+        elif kernels and (match := REGISTERS.search(line)):
+            kernels[-1][3] = int(match[1])
+    for kernel, name in zip(kernels, demangle([kernel[0] for kernel in kernels])):
+        kernel[0] = name
+    return sorted(kernels)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for option in ("nvcc", "include", "source", "budget", "out"):
+        parser.add_argument(f"--{option}", required=True)
+    parser.add_argument("architectures", nargs="+")
+    arguments = parser.parse_args()
+    budget = json.loads(pathlib.Path(arguments.budget).read_text())
+    pathlib.Path(arguments.out).mkdir(parents=True, exist_ok=True)
+
+    failures = []
+    registers = {}
+    for architecture in arguments.architectures:
+        report, seconds, kilobytes = compile_for(arguments, architecture)
+        kernels = kernels_in(report)
+        print(f"sm_{architecture}: {len(kernels)} kernels, {seconds:.1f} s of processor time, {kilobytes:.0f} kB")
+        if not kernels:
+            failures.append(f"sm_{architecture}: no kernels in ptxas' report")
+        if seconds > budget["seconds_per_architecture"]:
+            failures.append(f"sm_{architecture}: {seconds:.1f} s to compile, {budget['seconds_per_architecture']} allowed")
+        if kilobytes > budget["kilobytes_per_architecture"]:
+            failures.append(f"sm_{architecture}: {kilobytes:.0f} kB, {budget['kilobytes_per_architecture']} allowed")
+        for name, stack, spilled, used in kernels:
+            where = f"sm_{architecture}: {name.split('(')[0]}"
+            registers.setdefault(name.split("(")[0], {})[architecture] = used
+            if stack or spilled:
+                failures.append(f"{where}: spills {spilled} bytes, stack frame {stack} bytes")
+            allowed = budget["registers"].get(re.split(r"[<(]", name)[0], budget["registers"]["other"])
+            if used > allowed:
+                failures.append(f"{where}: {used} registers, {allowed} allowed")
+
+    print("\nregisters per thread" + "".join(f"{'sm_' + a:>8}" for a in arguments.architectures))
+    for name, used in sorted(registers.items()):
+        print("".join(f"{used.get(a, '-'):>8}" for a in arguments.architectures) + f"  {name}")
+    if failures:
+        sys.exit("\n" + "\n".join(failures))
+
+
+main()
