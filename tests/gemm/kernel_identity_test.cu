@@ -1,0 +1,130 @@
+// Proof that a forced plan runs the kernel it names, and that the library's own choice is the one plan() reports: the
+// calls are captured, and the kernels in the graph are read back.
+
+#include "gemm/gemm_harness.hpp"
+#include "gemm/graph_capture.hpp"
+
+#include <set>
+
+namespace q4fuse_test {
+namespace {
+
+/// Buffers of one problem; the content does not matter, nothing is run.
+struct device_problem {
+  explicit device_problem(const gemm_shape& s)
+      : shape(s),
+        w(static_cast<size_t>(s.n * s.k / 32)),
+        x(static_cast<size_t>(s.m * s.k)),
+        blocks(static_cast<size_t>(s.m * s.k / 32)),
+        y(static_cast<size_t>(s.m * s.n)),
+        workspace(static_cast<size_t>(s.m * s.k / 32 * 36)) {}
+
+  std::vector<kernel_launch> fused(const q4fuse::gemm_options& options) {
+    return captured_graph([&](cudaStream_t stream) {
+             const auto status = q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), shape, options, stream);
+             EXPECT_TRUE(status.ok()) << to_string(status);
+           })
+        .kernels();
+  }
+  std::vector<kernel_launch> separate(const q4fuse::gemm_options& options) {
+    return captured_graph([&](cudaStream_t stream) {
+             const auto status = q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), shape, options, stream);
+             EXPECT_TRUE(status.ok()) << to_string(status);
+           })
+        .kernels();
+  }
+  std::vector<kernel_launch> automatic(const q4fuse::gemm_options& options) {
+    return captured_graph([&](cudaStream_t stream) {
+             const auto status = q4fuse::gemm_q4_0_fp16(w.data(), x.data(), y.data(), shape, workspace.data(),
+                                                        workspace.size(), options, stream);
+             EXPECT_TRUE(status.ok()) << to_string(status);
+           })
+        .kernels();
+  }
+
+  gemm_shape shape;
+  guarded_buffer<q4fuse::block_q4_0> w;
+  guarded_buffer<__half> x;
+  guarded_buffer<q4fuse::block_q8_1> blocks;
+  guarded_buffer<float> y;
+  guarded_buffer<uint8_t> workspace;
+};
+
+/// The kernels are templates over the place of their configuration in kKernelConfigs and over the activations' source.
+void expect_kernel(const kernel_launch& launch, const kernel_config& config, pipeline source, const gemm_shape& shape) {
+  const auto index = std::find(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs), config) -
+                     std::begin(q4fuse::kKernelConfigs);
+  const std::string wanted = std::string(to_string(config.family)) + "_kernel<" + std::to_string(index) + ",";
+  EXPECT_NE(launch.name.find(wanted), std::string::npos) << launch.name << " is not " << wanted << "...>";
+  const char* provider = source == pipeline::fused ? "fp16_activations" : "q8_1_activations";
+  EXPECT_NE(launch.name.find(provider), std::string::npos) << launch.name;
+  EXPECT_EQ(launch.threads, config.threads()) << launch.name;
+  EXPECT_EQ(launch.shared_bytes, shared_memory_bytes(config, shape)) << launch.name;
+  EXPECT_GT(launch.ctas, 0) << launch.name;
+}
+
+class kernel_identity : public forced_kernel {};
+
+TEST_P(kernel_identity, a_forced_plan_runs_the_kernel_it_names_and_only_that) {
+  if (!runs_here()) return expect_refused();
+  device_problem problem({config().tile_m + 1, config().tile_n + 1, 288});
+  const gemm_case c{problem.shape, config()};
+
+  const auto fused = problem.fused(c.options());
+  ASSERT_EQ(fused.size(), 1u);
+  expect_kernel(fused[0], config(), pipeline::fused, problem.shape);
+
+  const auto separate = problem.separate(c.options());
+  ASSERT_EQ(separate.size(), 1u);
+  expect_kernel(separate[0], config(), pipeline::separate, problem.shape);
+
+  const auto automatic_fused = problem.automatic(c.options(pipeline::fused));
+  ASSERT_EQ(automatic_fused.size(), 1u);
+  expect_kernel(automatic_fused[0], config(), pipeline::fused, problem.shape);
+
+  const auto automatic_separate = problem.automatic(c.options(pipeline::separate));
+  ASSERT_EQ(automatic_separate.size(), 2u);
+  EXPECT_NE(automatic_separate[0].name.find("quantize_kernel"), std::string::npos) << automatic_separate[0].name;
+  expect_kernel(automatic_separate[1], config(), pipeline::separate, problem.shape);
+}
+
+Q4FUSE_FOR_EVERY_KERNEL(kernel_identity);
+
+class kernel_choice : public gpu_test {};
+
+TEST_F(kernel_choice, no_two_configurations_share_a_kernel) {
+  std::set<std::string> names;
+  size_t runnable = 0;
+  device_problem problem({3, 17, 64});
+  q4fuse::device_info device;
+  ASSERT_TRUE(query(&device).ok());
+  for (const kernel_config& config : q4fuse::kKernelConfigs) {
+    const gemm_case c{problem.shape, config};
+    if (!can_run(config, problem.shape, device)) continue;
+    ++runnable;
+    for (const auto& launches : {problem.fused(c.options()), problem.separate(c.options())}) {
+      for (const kernel_launch& launch : launches) names.insert(launch.name);
+    }
+  }
+  EXPECT_GT(runnable, 0u);
+  EXPECT_EQ(names.size(), 2 * runnable);
+}
+
+TEST_F(kernel_choice, the_automatic_call_runs_what_plan_reports) {
+  q4fuse::device_info device;
+  ASSERT_TRUE(query(&device).ok());
+  for (const int64_t m : {1, 2, 8, 9, 16, 17, 33, 64, 65, 128, 300, 1024}) {
+    device_problem problem({m, 4096, 1024});
+    const q4fuse::gemm_plan chosen = plan(problem.shape, device);
+    const auto launches = problem.automatic({});
+    ASSERT_EQ(launches.size(), chosen.source == pipeline::fused ? 1u : 2u) << to_string(chosen);
+    expect_kernel(launches.back(), chosen.config, chosen.source, problem.shape);
+    expect_kernel(problem.fused({}).back(), plan(problem.shape, device, pipeline::fused).config, pipeline::fused,
+                  problem.shape);
+    expect_kernel(problem.separate({}).back(), plan(problem.shape, device, pipeline::separate).config,
+                  pipeline::separate, problem.shape);
+  }
+}
+
+}  // namespace
+}  // namespace q4fuse_test

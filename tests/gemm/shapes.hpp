@@ -1,0 +1,71 @@
+#pragma once
+
+// Test shapes, derived from what a kernel is compiled for: its edges lie where its tiles, pieces and stages end.
+
+#include <q4fuse/plan.hpp>
+
+#include <set>
+#include <tuple>
+#include <vector>
+
+namespace q4fuse_test {
+
+/// Tokens that an LLM server sees, and the neighbours of powers of two.
+inline constexpr int64_t kTokenCounts[] = {0, 1, 2, 3, 7, 8, 9, 16, 17, 33, 64, 65, 127, 128, 129, 300, 513};
+
+/// Features of tensor-parallel shards that users reported as rejected elsewhere; all are multiples of 32.
+inline constexpr int64_t kShards[] = {10944, 7392, 8256, 5472};
+
+inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& config,
+                                                  const q4fuse::device_info& device, bool emulated) {
+  const int64_t tile_m = config.tile_m;
+  const int64_t tile_n = config.tile_n;
+  const int64_t piece = q4fuse::detail::kPieceBlocks;
+  const int64_t ring = int64_t{config.stages} * config.warps_k;  // pieces in flight in the whole CTA
+  if (emulated) {
+    return {{1, 1, 32},
+            {2, tile_n + 1, 64},
+            {3, 5, 32 * (piece + 1)},
+            {tile_m + 1, tile_n - 1, 96},
+            {1, tile_n, 32 * (piece * (config.stages - 1))},
+            {2, 3, 32 * (piece * (config.stages + 1) - 1)},
+            {1, 17, 32 * (piece * ring + 1)}};
+  }
+  std::set<std::tuple<int64_t, int64_t, int64_t>> shapes;
+  const int64_t some_m = tile_m + 1;
+  const int64_t some_n = tile_n + 3;
+  const int64_t some_k = 32 * (2 * piece + 1);
+  for (const int64_t m : {int64_t{1}, int64_t{2}, tile_m / 2, tile_m - 1, tile_m, tile_m + 1, 2 * tile_m + 1}) {
+    shapes.insert({m, some_n, some_k});
+    shapes.insert({m, tile_n, 32 * piece});
+  }
+  for (const int64_t n :
+       {int64_t{1}, int64_t{2}, int64_t{7}, tile_n - 1, tile_n, tile_n + 1, 2 * tile_n, 3 * tile_n + 5}) {
+    shapes.insert({some_m, n, some_k});
+    shapes.insert({1, n, 32 * (piece - 1)});
+  }
+  std::set<int64_t> k_blocks = {1, 2, 3, piece - 1, piece, piece + 1};
+  for (const int64_t pieces : {int64_t{config.stages}, int64_t{config.warps_k}, ring}) {
+    for (int64_t count = pieces - 1; count <= pieces + 1; ++count) {
+      for (int64_t blocks = piece * count - 1; blocks <= piece * count + 1; ++blocks) k_blocks.insert(blocks);
+    }
+  }
+  for (const int64_t blocks : k_blocks) {
+    if (blocks < 1) continue;
+    shapes.insert({1, some_n, 32 * blocks});
+    shapes.insert({some_m, some_n, 32 * blocks});
+  }
+  // More row tiles than multiprocessors: a CTA that walks over tiles takes several.
+  shapes.insert({1, (device.sm_count + 1) * tile_n + 1, 32 * piece});
+  if (config.family == q4fuse::kernel_family::weight_bound) {
+    shapes.insert({some_m, (2 * device.sm_count + 1) * tile_n - 1, some_k});
+  }
+
+  std::vector<q4fuse::gemm_shape> result;
+  for (const auto& [m, n, k] : shapes) {
+    if (m > 0) result.push_back({m, n, k});
+  }
+  return result;
+}
+
+}  // namespace q4fuse_test

@@ -1,0 +1,200 @@
+// The choice of a kernel, on devices that this machine need not have.
+
+#include <q4fuse/plan.hpp>
+
+#include "support/printers.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace q4fuse_test {
+namespace {
+
+using q4fuse::device_info;
+using q4fuse::dot_instruction;
+using q4fuse::gemm_plan;
+using q4fuse::gemm_shape;
+using q4fuse::kernel_config;
+using q4fuse::kernel_family;
+using q4fuse::kKernelConfigs;
+using q4fuse::pipeline;
+
+struct known_device {
+  const char* name;
+  device_info info;
+};
+
+constexpr int64_t kKib = 1024;
+/// Shared memory per block with opt-in: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+constexpr known_device kDevices[] = {
+    {"sm_75", {40, 75, 64 * kKib}},   {"sm_80", {108, 80, 163 * kKib}},
+    {"sm_86", {84, 86, 99 * kKib}},   {"sm_89", {142, 89, 99 * kKib}},
+    {"sm_90", {132, 90, 227 * kKib}}, {"sm_90_running_sm_75_code", {132, 75, 227 * kKib}},
+};
+
+std::vector<gemm_shape> many_shapes() {
+  std::vector<gemm_shape> shapes;
+  for (const int64_t m : {1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129, 300, 513, 4096, 70000}) {
+    for (const int64_t n : {1, 15, 64, 576, 4096, 5472, 10944, 14336, 151936}) {
+      for (const int64_t k : {32, 64, 96, 576, 4096, 7392, 8256, 14336, 28672, 1 << 20}) shapes.push_back({m, n, k});
+    }
+  }
+  return shapes;
+}
+
+bool is_compiled(const kernel_config& config) {
+  return std::find(std::begin(kKernelConfigs), std::end(kKernelConfigs), config) != std::end(kKernelConfigs);
+}
+
+std::string describe(const known_device& device, const gemm_shape& shape) {
+  return std::string(device.name) + ", m=" + std::to_string(shape.m) + " n=" + std::to_string(shape.n) +
+         " k=" + std::to_string(shape.k);
+}
+
+TEST(plan, every_config_and_its_name_are_unique) {
+  std::set<std::string> names;
+  for (const kernel_config& config : kKernelConfigs) {
+    EXPECT_EQ(std::count(std::begin(kKernelConfigs), std::end(kKernelConfigs), config), 1) << to_string(config);
+    names.insert(to_string(config));
+  }
+  EXPECT_EQ(names.size(), std::size(kKernelConfigs));
+}
+
+TEST(plan, equality_sees_every_member) {
+  const kernel_config original = kKernelConfigs[0];
+  const auto other = [](auto value, auto a, auto b) { return value == a ? b : a; };
+  for (int member = 0; member < 8; ++member) {
+    kernel_config changed = original;
+    switch (member) {
+      case 0: changed.family = other(original.family, kernel_family::tile, kernel_family::weight_bound); break;
+      case 1:
+        changed.instruction = other(original.instruction, dot_instruction::dp4a, dot_instruction::mma_m16n8k32_s8);
+        break;
+      case 2: changed.tile_n += 1; break;
+      case 3: changed.tile_m += 1; break;
+      case 4: changed.warps_n += 1; break;
+      case 5: changed.warps_m += 1; break;
+      case 6: changed.warps_k += 1; break;
+      default: changed.stages += 1; break;
+    }
+    EXPECT_TRUE(changed != original) << "member " << member;
+    EXPECT_NE(to_string(changed), to_string(original)) << "member " << member;
+  }
+}
+
+TEST(plan, every_config_is_launchable) {
+  for (const kernel_config& config : kKernelConfigs) {
+    EXPECT_GT(config.stages, 0) << to_string(config);
+    EXPECT_EQ(config.threads(), 32 * config.warps_n * config.warps_m * config.warps_k) << to_string(config);
+    EXPECT_LE(config.threads(), 1024) << to_string(config);
+    EXPECT_TRUE(std::any_of(std::begin(kDevices), std::end(kDevices), [&](const known_device& device) {
+      return can_run(config, {1, 1, 32}, device.info);
+    })) << to_string(config);
+  }
+}
+
+/// What the library chooses when the pipeline is its own choice, and when it is given.
+std::vector<gemm_plan> every_plan(const gemm_shape& shape, const device_info& device) {
+  return {plan(shape, device), plan(shape, device, pipeline::fused), plan(shape, device, pipeline::separate)};
+}
+
+TEST(plan, choice_is_always_a_legal_kernel) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      for (const gemm_plan& chosen : every_plan(shape, device.info)) {
+        const std::string text = describe(device, shape) + ": " + to_string(chosen);
+        ASSERT_TRUE(is_compiled(chosen.config)) << text;
+        ASSERT_LE(shared_memory_bytes(chosen.config, shape), device.info.shared_memory_per_block) << text;
+        ASSERT_GE(device.info.code_arch, required_arch(chosen.config.instruction)) << text;
+        ASSERT_TRUE(can_run(chosen.config, shape, device.info)) << text;
+      }
+    }
+  }
+}
+
+TEST(plan, choice_keeps_the_pipeline_that_is_given_and_is_one_of_the_two_otherwise) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      const gemm_plan fused = plan(shape, device.info, pipeline::fused);
+      const gemm_plan separate = plan(shape, device.info, pipeline::separate);
+      ASSERT_EQ(fused.source, pipeline::fused) << describe(device, shape);
+      ASSERT_EQ(separate.source, pipeline::separate) << describe(device, shape);
+      const gemm_plan chosen = plan(shape, device.info);
+      ASSERT_EQ(to_string(chosen), to_string(chosen.source == pipeline::fused ? fused : separate))
+          << describe(device, shape);
+    }
+  }
+}
+
+TEST(plan, choice_is_printable_with_its_reason) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      for (const gemm_plan& chosen : every_plan(shape, device.info)) {
+        const std::string text = to_string(chosen);
+        ASSERT_NE(*chosen.reason, '\0') << describe(device, shape);
+        for (const std::string& part : {to_string(chosen.config), std::string(to_string(chosen.math)),
+                                        std::string(to_string(chosen.source)), std::string(chosen.reason)}) {
+          ASSERT_NE(text.find(part), std::string::npos) << text << " lacks " << part;
+        }
+      }
+    }
+  }
+}
+
+TEST(plan, choice_depends_on_its_arguments_alone) {
+  const gemm_shape shape{33, 4096, 4096};
+  const gemm_plan first = plan(shape, kDevices[4].info);
+  (void)plan({1, 1, 32}, kDevices[0].info);
+  const gemm_plan second = plan(shape, kDevices[4].info);
+  EXPECT_EQ(to_string(first), to_string(second));
+}
+
+// A kernel that no plan ever picks is dead weight in every user's binary.
+TEST(plan, every_config_is_the_choice_for_some_shape) {
+  std::vector<kernel_config> chosen;
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      for (const gemm_plan& choice : every_plan(shape, device.info)) chosen.push_back(choice.config);
+    }
+  }
+  for (const kernel_config& config : kKernelConfigs) {
+    EXPECT_NE(std::find(chosen.begin(), chosen.end(), config), chosen.end()) << to_string(config);
+  }
+}
+
+TEST(plan, nothing_runs_below_the_required_architecture) {
+  for (const kernel_config& config : kKernelConfigs) {
+    const device_info older{80, required_arch(config.instruction) - 1, 227 * kKib};
+    EXPECT_FALSE(can_run(config, {1, 1, 32}, older)) << to_string(config);
+  }
+}
+
+TEST(plan, can_run_ends_exactly_at_the_limit_of_shared_memory) {
+  for (const kernel_config& config : kKernelConfigs) {
+    const gemm_shape shape{5, 100, 1024};
+    const int64_t bytes = shared_memory_bytes(config, shape);
+    EXPECT_TRUE(can_run(config, shape, {132, 90, bytes})) << to_string(config);
+    EXPECT_FALSE(can_run(config, shape, {132, 90, bytes - 1})) << to_string(config);
+  }
+}
+
+TEST(plan, shared_memory_never_shrinks_with_the_shape) {
+  for (const kernel_config& config : kKernelConfigs) {
+    for (int64_t m = 1; m < 2 * config.tile_m; ++m) {
+      EXPECT_LE(shared_memory_bytes(config, {m, 64, 512}), shared_memory_bytes(config, {m + 1, 64, 512}))
+          << to_string(config);
+    }
+    for (int64_t blocks = 1; blocks < 64; ++blocks) {
+      EXPECT_LE(shared_memory_bytes(config, {3, 64, 32 * blocks}),
+                shared_memory_bytes(config, {3, 64, 32 * blocks + 32}))
+          << to_string(config);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace q4fuse_test
