@@ -1,0 +1,182 @@
+#include "verify.hpp"
+
+#include "costs.hpp"
+#include "kernels.hpp"
+
+#include "reference/oracle.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+namespace q4fuse_bench {
+namespace {
+
+constexpr int kSampleRows = 8;
+constexpr int kSampleColumns = 8;
+
+/// First, last, and others spread irregularly in between.
+std::vector<int64_t> spread(int64_t size, int count) {
+  std::vector<int64_t> places = {0, size - 1};
+  uint64_t state = static_cast<uint64_t>(size);
+  while (static_cast<int>(places.size()) < count) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    places.push_back(static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(size)));
+  }
+  std::sort(places.begin(), places.end());
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  return places;
+}
+
+std::string describe(const q4fuse::gemm_shape& s) {
+  return "m=" + std::to_string(s.m) + " n=" + std::to_string(s.n) + " k=" + std::to_string(s.k);
+}
+
+void check_element(const char* what, const q4fuse::gemm_shape& shape, int64_t row, int64_t column, double got,
+                   double expected, double bound) {
+  if (std::fabs(got - expected) <= bound) return;  // false for NaN
+  char values[128];
+  std::snprintf(values, sizeof(values), "got %.9g, expected %.9g within %.3g", got, expected, bound);
+  throw std::runtime_error(std::string(what) + ": y(" + std::to_string(row) + ", " + std::to_string(column) + ") of " +
+                           describe(shape) + ": " + values);
+}
+
+}  // namespace
+
+verifier::verifier(const inputs& data, const rotation_pool& pool, const cublas_gemm& cublas, const stream& where)
+    : data_(data), pool_(pool), cublas_(cublas), stream_(where) {
+  count_.reserve(sizeof(unsigned long long));
+}
+
+void verifier::check_pipelines(const call_spec& call) {
+  const q4fuse::gemm_shape& shape = call.shape;
+  const slot fused = pool_.reference();
+  slot separate = fused;
+  separate.y = pool_.timed(0).y;
+  poison(fused.y, shape);
+  poison(separate.y, shape);
+  run(pipeline_kind::fused, call, fused);
+  run(pipeline_kind::separate, call, separate);
+  stream_.synchronize();
+
+  const sample places = pick(shape);
+  for (const int64_t row : places.rows) {
+    const std::vector<__half> x = data_.activation_row(row, shape.k);
+    const std::vector<uint8_t> x_q8_1 =
+        q4fuse_reference::quantize_q8_1(reinterpret_cast<const uint16_t*>(x.data()), 1, shape.k, shape.k);
+    if (quantized_row(shape, row) != x_q8_1) {
+      throw std::runtime_error("quantize: row " + std::to_string(row) + " of " + describe(shape) +
+                               " differs from the reference");
+    }
+    for (const int64_t column : places.columns) {
+      const std::vector<q4fuse::block_q4_0> w = data_.weight_row(column, shape.k);
+      const q4fuse_reference::expected y =
+          q4fuse_reference::dot(reinterpret_cast<const uint8_t*>(w.data()), x_q8_1.data(), shape.k);
+      const int64_t index = row * shape.n + column;
+      check_element("fused", shape, row, column, element(fused.y, index), y.value, y.bound);
+      check_element("separate", shape, row, column, element(separate.y, index), y.value, y.bound);
+    }
+  }
+  // Left to itself the library may choose different kernels for the two pipelines; the same bits are promised, and
+  // checked, under one plan: the fused pipeline's own.
+  if (!call.config.has_value()) {
+    q4fuse::device_info device;
+    check(query_device(&device), "q4fuse::query_device");
+    call_spec same_plan = call;
+    same_plan.config = q4fuse::plan(shape, device, q4fuse::pipeline::fused).config;
+    poison(separate.y, shape);
+    run(pipeline_kind::separate, same_plan, separate);
+    stream_.synchronize();
+  }
+  if (const unsigned long long count = differences(fused.y, separate.y, shape); count != 0) {
+    throw std::runtime_error("fused and separate differ in " + std::to_string(count) + " elements of " +
+                             describe(shape));
+  }
+}
+
+void verifier::check_cublas(const call_spec& call) {
+  // The weights are rounded once to FP16 (2^-11), and the sum is taken in FP32 in an order that only cuBLAS knows.
+  constexpr double kTolerance = 0x1p-10;
+  const q4fuse::gemm_shape& shape = call.shape;
+  const slot operands = pool_.reference();
+  poison(operands.y, shape);
+  run(pipeline_kind::cublas, call, operands);
+  stream_.synchronize();
+  const sample places = pick(shape);
+  std::vector<float> w(static_cast<size_t>(shape.k));
+  for (const int64_t row : places.rows) {
+    const std::vector<__half> x = data_.activation_row(row, shape.k);
+    for (const int64_t column : places.columns) {
+      q4fuse::dequantize_q4_0(data_.weight_row(column, shape.k).data(), w.data(), shape.k);
+      double sum = 0.0;
+      double magnitude = 0.0;
+      for (size_t i = 0; i < w.size(); ++i) {
+        const double term = static_cast<double>(w[i]) * static_cast<double>(__half2float(x[i]));
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      check_element("cublas", shape, row, column, element(operands.y, row * shape.n + column), sum,
+                    kTolerance * magnitude);
+    }
+  }
+}
+
+void verifier::check_replay(const call_spec& call, int slot_index) {
+  if (call.kind == pipeline_kind::quantize || call.kind == pipeline_kind::producer ||
+      call.kind == pipeline_kind::cublas) {
+    return;
+  }
+  const slot replayed = pool_.timed(slot_index);
+  slot alone = replayed;
+  alone.y = pool_.reference().y;
+  if (call.mode == launch_mode::chain) {
+    // From the producer's source: its copy would hide a producer that never wrote.
+    alone.x = pool_.reference().x;
+    if (call.kind == pipeline_kind::gemm) alone.x_q8_1 = pool_.reference().x_q8_1;
+  }
+  poison(alone.y, call.shape);
+  run(call.kind, call, alone);
+  if (const unsigned long long count = differences(alone.y, replayed.y, call.shape); count != 0) {
+    throw std::runtime_error("the timed call and the same call by itself differ in " + std::to_string(count) +
+                             " elements of " + describe(call.shape) + " (" + to_string(call.mode) + ")");
+  }
+}
+
+verifier::sample verifier::pick(const q4fuse::gemm_shape& shape) const {
+  return {spread(shape.m, kSampleRows), spread(shape.n, kSampleColumns)};
+}
+
+void verifier::run(pipeline_kind kind, const call_spec& call, const slot& operands) {
+  enqueue({kind, call.shape, call.config, launch_mode::graph}, operands, operands, cublas_, stream_.get());
+}
+
+void verifier::poison(float* y, const q4fuse::gemm_shape& shape) {
+  check(cudaMemsetAsync(y, 0xFF, static_cast<size_t>(output_bytes(shape)), stream_.get()), "cudaMemset");
+}
+
+unsigned long long verifier::differences(const float* a, const float* b, const q4fuse::gemm_shape& shape) {
+  auto* const device_count = reinterpret_cast<unsigned long long*>(count_.data());
+  unsigned long long count = 0;
+  check(cudaMemsetAsync(device_count, 0, sizeof(count), stream_.get()), "cudaMemset");
+  launch_count_differences(a, b, shape.m * shape.n, device_count, stream_.get());
+  check(cudaMemcpyAsync(&count, device_count, sizeof(count), cudaMemcpyDeviceToHost, stream_.get()), "cudaMemcpy");
+  stream_.synchronize();
+  return count;
+}
+
+float verifier::element(const float* y, int64_t index) {
+  float value = 0.0f;
+  check(cudaMemcpy(&value, y + index, sizeof(value), cudaMemcpyDeviceToHost), "cudaMemcpy");
+  return value;
+}
+
+std::vector<uint8_t> verifier::quantized_row(const q4fuse::gemm_shape& shape, int64_t row) {
+  const int64_t blocks = shape.k / q4fuse::kBlockSize;
+  std::vector<uint8_t> bytes(static_cast<size_t>(blocks) * sizeof(q4fuse::block_q8_1));
+  check(cudaMemcpy(bytes.data(), pool_.reference().x_q8_1 + row * blocks, bytes.size(), cudaMemcpyDeviceToHost),
+        "cudaMemcpy");
+  return bytes;
+}
+
+}  // namespace q4fuse_bench
