@@ -1,0 +1,103 @@
+#pragma once
+
+// Both pipelines on the emulated GPU, with what they moved through global memory, and what they should have moved.
+
+#include <q4fuse/q4fuse.cuh>
+
+#include "support/backend.hpp"
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace q4fuse_emulator {
+
+struct problem {
+  q4fuse::gemm_shape shape;
+  std::vector<q4fuse::block_q4_0> w;
+  std::vector<__half> x;
+};
+
+struct measured {
+  std::vector<float> y;
+  int64_t launches = 0;
+  int64_t ctas = 0;  ///< of the GEMM
+  traffic w;
+  traffic x;       ///< FP16
+  traffic x_q8_1;  ///< separate pipeline only
+  traffic written_y;
+
+  /// What reaches memory when nothing is fetched twice within a kernel.
+  int64_t activation_bytes() const {
+    return x.sector_bytes_read + x_q8_1.sector_bytes_written + x_q8_1.sector_bytes_read;
+  }
+  /// What threads asked for, most of it served by a cache.
+  int64_t requested_activation_bytes() const { return x.read + x_q8_1.written + x_q8_1.read; }
+};
+
+inline void require(const q4fuse::status& status) {
+  if (!status.ok()) throw std::runtime_error(to_string(status));
+}
+
+inline measured run_pipeline(const problem& p, const q4fuse::gemm_plan& plan, q4fuse::pipeline source) {
+  const auto [m, n, k] = p.shape;
+  q4fuse_test::guarded_buffer<q4fuse::block_q4_0> w(p.w);
+  q4fuse_test::guarded_buffer<__half> x(p.x);
+  q4fuse_test::guarded_buffer<float> y(static_cast<size_t>(m * n));
+  q4fuse_test::guarded_buffer<q4fuse::block_q8_1> blocks(static_cast<size_t>(m * k / q4fuse::kBlockSize));
+  w.label("w");
+  x.label("x");
+  y.label("y");
+  blocks.label("x as Q8_1");
+  q4fuse::gemm_options options;
+  options.plan = plan;
+  const counters before = device.totals();
+  if (source == q4fuse::pipeline::separate)
+    require(q4fuse::quantize_fp16_to_q8_1(x.data(), blocks.data(), m, k, {}, nullptr));
+  const int64_t ctas_before_gemm = device.totals().ctas;
+  if (source == q4fuse::pipeline::separate) {
+    require(q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), p.shape, options, nullptr));
+  } else {
+    require(q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), p.shape, options, nullptr));
+  }
+  measured result;
+  result.y = y.download();
+  result.launches = device.totals().launches - before.launches;
+  result.ctas = device.totals().ctas - ctas_before_gemm;
+  result.w = w.traffic();
+  result.x = x.traffic();
+  result.x_q8_1 = blocks.traffic();
+  result.written_y = y.traffic();
+  return result;
+}
+
+/// Bytes of all activations, once.
+inline int64_t fp16_bytes(const q4fuse::gemm_shape& s) { return s.m * s.k * 2; }
+inline int64_t q8_1_bytes(const q4fuse::gemm_shape& s) { return s.m * (s.k / q4fuse::kBlockSize) * 36; }
+inline int64_t q4_0_bytes(const q4fuse::gemm_shape& s) { return s.n * (s.k / q4fuse::kBlockSize) * 18; }
+
+/// What the threads of a GEMM ask for, from how its family splits the work.
+struct gemm_traffic {
+  int64_t ctas;
+  int64_t x_rows;    ///< rows of activations that all CTAs together read
+  int64_t w_passes;  ///< times that all of W is read
+};
+
+inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s,
+                                     q4fuse::pipeline source) {
+  const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
+  const int64_t tiles_m = q4fuse::detail::ceil_div(s.m, c.tile_m);
+  if (c.family == q4fuse::kernel_family::weight_bound) {
+    // A CTA a multiprocessor; each reads all activations once, and all weights pass by once a tile of tokens.
+    const int64_t ctas = std::min<int64_t>(tiles_n, device.settings.sm_count);
+    return {ctas, ctas * s.m, tiles_m};
+  }
+  // A CTA a tile. The quantizer of a ragged tile reads its last token in place of those that are missing.
+  const int64_t rows = source == q4fuse::pipeline::fused ? tiles_m * c.tile_m : s.m;
+  return {tiles_n * tiles_m, tiles_n * rows, tiles_m};
+}
+
+}  // namespace q4fuse_emulator

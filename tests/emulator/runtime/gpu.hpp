@@ -1,0 +1,277 @@
+#pragma once
+
+// The emulated GPU: one fiber per CUDA thread, one CTA after another, on one thread of the host. A thread runs until an
+// instruction makes it wait for others, so that the order of execution is fixed by the kernel and the seed alone.
+// Faults are found by order of synchronization, not by order of execution: a race is reported even if it went well.
+
+#include "emulator/runtime/clock.hpp"
+#include "emulator/runtime/fault.hpp"
+#include "emulator/runtime/fiber.hpp"
+#include "emulator/runtime/global_memory.hpp"
+#include "emulator/runtime/shared_memory.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace q4fuse_emulator {
+
+inline constexpr int kMaxThreads = kMaxWarps * kWarpSize;
+
+struct device_settings {
+  int sm_count = 4;
+  int64_t shared_memory_per_block = 227 * 1024;
+  /// 0 runs threads in the order of their index; any other value picks the next thread at random. A correct kernel
+  /// gives the same bits for all. Starts as Q4FUSE_EMULATOR_SEED of the environment.
+  uint64_t schedule_seed = 0;
+};
+
+struct counters {
+  int64_t launches = 0;
+  int64_t ctas = 0;
+  int64_t barriers = 0;  ///< of a CTA or of some of its warps
+  int64_t warp_operations = 0;
+  int64_t async_bytes = 0;
+  int64_t fiber_switches = 0;
+};
+
+struct launch_request {
+  const void* kernel;
+  int64_t ctas;
+  int threads;
+  int64_t shared_bytes;
+  bool programmatic_dependent_launch;
+};
+
+class gpu {
+ public:
+  gpu();
+  ~gpu();
+  gpu(const gpu&) = delete;
+  gpu& operator=(const gpu&) = delete;
+
+  // For the host.
+  device_settings settings;
+  global_memory global;
+
+  /// Runs a kernel to its end. Throws fault; what the kernel had written by then stays.
+  void launch(const launch_request& request, const std::function<void()>& kernel);
+  /// Everything launched so far has ended: no later launch can touch its data too early.
+  void synchronize() { first_unfinished_launch_ = totals_.launches + 1; }
+  const counters& totals() const { return totals_; }
+  /// Launches by kernel name.
+  std::map<std::string, int64_t> kernels_executed();
+
+  // For the kernel: what detail/arch is made of. `where` is the place that a report names.
+  int thread_index() const { return current_->index; }
+  int64_t cta_index() const { return cta_; }
+  int64_t cta_count() const { return request_.ctas; }
+  uint8_t* shared_base() const { return shared_.base(); }
+
+  template <class T>
+  T load_shared(const void* address, const site& where) {
+    const size_t offset = shared_offset<T>(address, where);
+    if (!shared_.note_read<sizeof(T)>(offset, now())) refuse_read(offset, sizeof(T), where);
+    if (watch_.thread == current_->index) watch(offset, sizeof(T), false, where);
+    return copy_from<T>(shared_.content(offset));
+  }
+  template <class T>
+  void store_shared(void* address, const T& value, const site& where) {
+    const size_t offset = shared_offset<T>(address, where);
+    const moment m = now();
+    if (!shared_.note_write<sizeof(T)>(offset, m, m.now)) refuse_write(offset, sizeof(T), where);
+    if (watch_.thread == current_->index) watch(offset, sizeof(T), true, where);
+    std::memcpy(shared_.content(offset), &value, sizeof(T));
+  }
+  template <class T>
+  T load_global(const void* address, const site& where) {
+    return copy_from<T>(global_read(address, sizeof(T), alignof(T), where));
+  }
+  template <class T>
+  void store_global(void* address, const T& value, const site& where) {
+    std::memcpy(global_write(address, sizeof(T), alignof(T), where), &value, sizeof(T));
+  }
+
+  /// The copy happens as late as it may: when its thread waits for it. `global` is not looked at when not valid.
+  template <size_t kBytes>
+  void async_copy(void* shared, const void* global, bool valid, const site& where) {
+    struct alignas(kBytes) unit {
+      uint8_t bytes[kBytes];
+    };
+    const size_t offset = shared_offset<unit>(shared, where);
+    const uint8_t* source = valid ? global_read(global, kBytes, kBytes, where) : nullptr;
+    if (!shared_.note_write<kBytes>(offset, now(), kInFlight | static_cast<stamp>(current_->index))) {
+      refuse_write(offset, kBytes, where);
+    }
+    if (watch_.thread == current_->index) watch(offset, kBytes, true, where);
+    current_->copies.push_back({offset, kBytes, source, where});
+    totals_.async_bytes += valid ? int64_t{kBytes} : 0;
+  }
+  void async_commit();
+  void async_wait(size_t pending_groups);
+
+  void sync_cta(const site& where) { sync(0, request_.threads, where); }
+  /// `barrier` is 1 to 15, `threads` counts whole warps.
+  void sync_named(int barrier, int threads, const site& where);
+  void sync_warp(const site& where);
+  void wait_for_dependencies() { current_->dependencies_done = true; }
+
+  /// A warp-wide operation: every lane arrives with its operand and goes on once `combine`, called with an array of 32
+  /// pointers, has seen them all. Orders no memory accesses; of the warp-wide operations only sync_warp does.
+  template <class Operand, class Combine>
+  void warp_operation(const char* name, Operand& mine, const site& where, const Combine& combine) {
+    if (arrive(name, &mine, where)) {
+      std::array<Operand*, kWarpSize> operands;
+      for (size_t lane = 0; lane < operands.size(); ++lane) {
+        operands[lane] = static_cast<Operand*>(current_->warp->operands[lane]);
+      }
+      combine(operands);
+      release_warp();
+    } else {
+      block(name, false, where);
+    }
+  }
+
+ private:
+  /// Thrown into a suspended thread of a CTA that has failed, to unwind its stack.
+  struct unwound {};
+  struct copy_in_flight {
+    size_t offset;
+    size_t bytes;
+    const uint8_t* source;  ///< nullptr stands for zeros
+    site where;
+  };
+  struct warp_state {
+    uint32_t runnable = 0;
+    uint32_t arrived = 0;
+    uint32_t exited = 0;
+    const char* operation = "";
+    site where;
+    int first_lane = 0;
+    std::array<void*, kWarpSize> operands{};
+  };
+  struct thread_state {
+    int index = 0;
+    warp_state* warp = nullptr;
+    bool exited = true;
+    bool dependencies_done = false;
+    bool at_barrier = false;  // what it waits for, if it waits, is one
+    const char* waits_for = "";
+    site waits_at;
+    std::vector<copy_in_flight> copies;  // oldest first
+    std::deque<size_t> groups;           // copies of each committed group
+    size_t committed = 0;                // copies in all groups together
+    fiber execution;
+  };
+  struct barrier_state {
+    int expected = 0;
+    std::vector<int> arrived;  // threads, in order of arrival
+  };
+  struct watched_byte {
+    int thread = -1;
+    size_t offset = 0;
+    bool write = false;
+    site last;
+  };
+
+  template <class T>
+  static T copy_from(const uint8_t* bytes) {
+    static_assert(std::is_trivially_copyable_v<T>, "copied as bytes");
+    T value;
+    std::memcpy(&value, bytes, sizeof(T));
+    return value;
+  }
+  moment now() const {
+    const int warp = current_->index / kWarpSize;
+    const stamp warp_now = clock_.interval(warp);
+    return {warp,
+            static_cast<stamp>(current_->index % kWarpSize),
+            warp_now,
+            warp_now | static_cast<stamp>(current_->index),
+            clock_.oldest(warp),
+            &clock_.known(warp)};
+  }
+  template <class T>
+  size_t shared_offset(const void* address, const site& where) {
+    const size_t offset = shared_.offset_of(address);
+    if (!shared_.contains(offset, sizeof(T)) || reinterpret_cast<uintptr_t>(address) % alignof(T) != 0) {
+      refuse_shared_address(address, sizeof(T), alignof(T), where);
+    }
+    return offset;
+  }
+  const uint8_t* global_read(const void* address, size_t bytes, size_t alignment, const site& where);
+  uint8_t* global_write(void* address, size_t bytes, size_t alignment, const site& where);
+  allocation& checked_allocation(const void* address, size_t bytes, size_t alignment, const site& where);
+  void check_global_race(const allocation& target, int64_t offset, size_t bytes, const site& where) const;
+  void check_dependency(const allocation& target, int64_t other_launch, int64_t offset, size_t bytes,
+                        const site& where) const;
+
+  [[noreturn]] void refuse_shared_address(const void* address, size_t bytes, size_t alignment, const site& where) const;
+  [[noreturn]] void refuse_read(size_t offset, size_t bytes, const site& where) const;
+  [[noreturn]] void refuse_write(size_t offset, size_t bytes, const site& where) const;
+  [[noreturn]] void refuse_in_flight(fault_report report, size_t bytes, const site& where) const;
+  [[noreturn]] void raise_divergence(fault_kind kind, int other_thread, const site& other_where, const site& where,
+                                     std::string detail) const;
+  /// Throws `report` as of the running thread.
+  [[noreturn]] void raise(fault_report report, const site& where) const;
+  void watch(size_t offset, size_t bytes, bool write, const site& where);
+
+  void sync(int barrier, int threads, const site& where);
+  bool arrive(const char* name, void* operand, const site& where);
+  void release_warp() { current_->warp->arrived = 0, current_->warp->runnable = ~0u; }
+  void block(const char* waits_for, bool at_barrier, const site& where);
+  stamp next_interval();
+  void land_copies(size_t count);
+
+  void reserve_threads(int count);
+  static void thread_main(void* thread);
+  void run_thread(thread_state& thread);
+  void end_thread(thread_state& thread);
+  void run_cta(int64_t cta);
+  void run_in_order();
+  void run_at_random();
+  void resume(thread_state& thread);
+  void unwind_threads();
+  void report_stuck_threads() const;
+  std::string kernel_name(const void* kernel);
+  [[noreturn]] void rethrow_located(fault_report report, int64_t cta);
+
+  counters totals_;
+  std::map<const void*, int64_t> launches_of_;
+  std::map<const void*, std::string> names_;
+  int64_t first_unfinished_launch_ = 1;
+
+  launch_request request_{};
+  const std::function<void()>* kernel_ = nullptr;
+  int64_t cta_ = -1;
+  uint32_t cta_serial_ = 0;
+  uint32_t first_serial_ = 0;  // of the launch
+
+  shared_memory shared_;
+  uint32_t interval_ = 0;
+  barrier_clock clock_;
+  thread_state* current_ = nullptr;
+  std::array<barrier_state, 16> barriers_;
+  int exited_ = 0;
+  std::exception_ptr failure_;
+  bool unwinding_ = false;
+  bool closing_ = false;
+  watched_byte watch_;
+  std::vector<warp_state> warps_;
+  std::unique_ptr<stack_slab> stacks_;
+  std::deque<thread_state> threads_;
+};
+
+/// The one device of the program.
+extern gpu device;
+
+}  // namespace q4fuse_emulator

@@ -1,0 +1,108 @@
+// Where threads wait for each other: barriers and warp-wide operations.
+
+#include "emulator/runtime/gpu.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+namespace q4fuse_emulator {
+
+void gpu::raise_divergence(fault_kind kind, int other_thread, const site& other_where, const site& where,
+                           std::string detail) const {
+  fault_report report{kind};
+  report.other_thread = other_thread;
+  report.other_where = other_where;
+  report.detail = std::move(detail);
+  raise(std::move(report), where);
+}
+
+stamp gpu::next_interval() {
+  if (interval_ >= kLastInterval) throw std::overflow_error("too many barriers in one CTA for the emulator");
+  return make_stamp(++interval_, 0);
+}
+
+void gpu::block(const char* waits_for, bool at_barrier, const site& where) {
+  thread_state& self = *current_;
+  self.at_barrier = at_barrier;
+  self.waits_for = waits_for;
+  self.waits_at = where;
+  self.warp->runnable &= ~(1u << (self.index % kWarpSize));
+  self.execution.suspend();
+  if (unwinding_) throw unwound{};
+}
+
+void gpu::sync_named(int barrier, int threads, const site& where) {
+  if (barrier < 1 || barrier >= static_cast<int>(barriers_.size()) || threads < kWarpSize || threads % kWarpSize != 0) {
+    raise_divergence(fault_kind::barrier_divergence, -1, {}, where,
+                     "barrier " + std::to_string(barrier) + " of " + std::to_string(threads) + " threads cannot exist");
+  }
+  sync(barrier, threads, where);
+}
+
+void gpu::sync(int barrier, int threads, const site& where) {
+  barrier_state& state = barriers_[static_cast<size_t>(barrier)];
+  state.arrived.push_back(current_->index);
+  if (state.arrived.size() == 1) {
+    state.expected = threads;
+  } else if (const thread_state& first = threads_[static_cast<size_t>(state.arrived[0])];
+             state.expected != threads || (barrier == 0 && first.waits_at != where)) {
+    raise_divergence(fault_kind::barrier_divergence, first.index, first.waits_at, where,
+                     "two threads stand at different barriers");
+  }
+  if (static_cast<int>(state.arrived.size()) < threads) {
+    block(barrier == 0 ? "sync_cta" : "sync_named", true, where);
+    return;
+  }
+
+  ++totals_.barriers;
+  uint32_t warps = 0;
+  bool dependencies_done = false;
+  for (const int index : state.arrived) {
+    warps |= 1u << (index / kWarpSize);
+    dependencies_done |= threads_[static_cast<size_t>(index)].dependencies_done;
+  }
+  if (__builtin_popcount(warps) * kWarpSize != threads) {
+    raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "it is full, but not with whole warps");
+  }
+  for (const int index : state.arrived) {
+    thread_state& thread = threads_[static_cast<size_t>(index)];
+    thread.dependencies_done = dependencies_done;
+    thread.warp->runnable |= 1u << (index % kWarpSize);
+  }
+  clock_.pass_barrier(warps, next_interval());
+  state.arrived.clear();
+}
+
+bool gpu::arrive(const char* name, void* operand, const site& where) {
+  warp_state& warp = *current_->warp;
+  const int first_thread = current_->index / kWarpSize * kWarpSize;
+  const int lane = current_->index % kWarpSize;
+  if (warp.exited != 0) {
+    raise_divergence(fault_kind::warp_divergence, first_thread + __builtin_ctz(warp.exited), {}, where,
+                     "the other side has ended and cannot take part in " + std::string(name));
+  }
+  if (warp.arrived == 0) {
+    warp.operation = name;
+    warp.where = where;
+    warp.first_lane = lane;
+  } else if (warp.where != where || std::strcmp(warp.operation, name) != 0) {
+    raise_divergence(fault_kind::warp_divergence, first_thread + warp.first_lane, warp.where, where,
+                     std::string(name) + " here, " + warp.operation + " there");
+  }
+  warp.operands[static_cast<size_t>(lane)] = operand;
+  warp.arrived |= 1u << lane;
+  if (warp.arrived != ~0u) return false;
+  ++totals_.warp_operations;
+  return true;
+}
+
+void gpu::sync_warp(const site& where) {
+  warp_operation("sync_warp", *current_, where, [this](const std::array<thread_state*, kWarpSize>& lanes) {
+    bool dependencies_done = false;
+    for (const thread_state* lane : lanes) dependencies_done |= lane->dependencies_done;
+    for (thread_state* lane : lanes) lane->dependencies_done = dependencies_done;
+    clock_.pass_barrier(1u << (current_->index / kWarpSize), next_interval());
+  });
+}
+
+}  // namespace q4fuse_emulator
