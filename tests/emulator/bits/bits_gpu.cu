@@ -1,2 +1,2 @@
 // The GPU's side of the comparison, apart because a source has one language in a folder.
-#include "emulator/bits.cpp"
+#include "emulator/bits/bits.cpp"
