@@ -40,7 +40,7 @@ static_assert(sizeof(block_q8_1) == 36 && offsetof(block_q8_1, d) == 0 && offset
 
 /// Quantizes `count` floats to Q4_0 byte for byte as GGML does. `count` is a multiple of 32; `y` has count / 32 blocks.
 /// Host only. The element of largest magnitude maps to -8, so d carries the opposite of its sign.
-inline void quantize_q4_0(const float* x, block_q4_0* y, int64_t count) {
+Q4FUSE_HIDDEN inline void quantize_q4_0(const float* x, block_q4_0* y, int64_t count) {
   for (int64_t block = 0; block < count / kBlockSize; ++block, x += kBlockSize) {
     float extreme = 0.0f;
     for (int i = 0; i < kBlockSize; ++i) {
@@ -61,7 +61,7 @@ inline void quantize_q4_0(const float* x, block_q4_0* y, int64_t count) {
 }
 
 /// Expands `count` Q4_0 elements to float; exact. Host only.
-inline void dequantize_q4_0(const block_q4_0* x, float* y, int64_t count) {
+Q4FUSE_HIDDEN inline void dequantize_q4_0(const block_q4_0* x, float* y, int64_t count) {
   for (int64_t block = 0; block < count / kBlockSize; ++block, y += kBlockSize) {
     const float d = __half2float(x[block].d);
     for (int j = 0; j < kBlockSize / 2; ++j) {
@@ -72,7 +72,7 @@ inline void dequantize_q4_0(const block_q4_0* x, float* y, int64_t count) {
 }
 
 /// Expands `count` Q8_1 elements to float; exact. Host only.
-inline void dequantize_q8_1(const block_q8_1* x, float* y, int64_t count) {
+Q4FUSE_HIDDEN inline void dequantize_q8_1(const block_q8_1* x, float* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     y[i] = static_cast<float>(x[i / kBlockSize].qs[i % kBlockSize]) * __half2float(x[i / kBlockSize].d);
   }

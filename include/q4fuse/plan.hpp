@@ -55,7 +55,7 @@ struct kernel_config {
 };
 
 /// Every GEMM kernel of the library. A plan names one of these; nothing else is compiled.
-inline constexpr kernel_config kKernelConfigs[] = {
+Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 1, 1, 8, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 2, 1, 8, 3},
     {kernel_family::weight_bound, dot_instruction::dp4a, 16, 2, 1, 1, 8, 4},
@@ -82,7 +82,7 @@ struct device_info {
 };
 
 /// Bytes of shared memory that a kernel needs for a shape.
-constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_shape& shape) {
+Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_shape& shape) {
   if (config.family == kernel_family::tile) {
     return detail::make_tile_layout(config.tile_n, config.tile_m, config.stages).total;
   }
@@ -92,12 +92,12 @@ constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_sh
       .total;
 }
 
-constexpr int required_arch(dot_instruction instruction) {
+Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
   return instruction == dot_instruction::mma_m16n8k32_s8 ? 80 : 75;
 }
 
 /// Whether a kernel can run a shape on a device.
-constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
   return device.code_arch >= required_arch(config.instruction) &&
          shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
 }
@@ -110,22 +110,26 @@ struct gemm_plan {
   const char* reason = "";            ///< why this kernel, in words
 };
 
-constexpr const char* to_string(pipeline value) { return value == pipeline::fused ? "fused" : "separate"; }
-constexpr const char* to_string(kernel_family value) { return value == kernel_family::tile ? "tile" : "weight_bound"; }
-constexpr const char* to_string(dot_instruction value) {
+Q4FUSE_HIDDEN constexpr const char* to_string(pipeline value) {
+  return value == pipeline::fused ? "fused" : "separate";
+}
+Q4FUSE_HIDDEN constexpr const char* to_string(kernel_family value) {
+  return value == kernel_family::tile ? "tile" : "weight_bound";
+}
+Q4FUSE_HIDDEN constexpr const char* to_string(dot_instruction value) {
   return value == dot_instruction::dp4a ? "dp4a" : "mma_m16n8k32_s8";
 }
-constexpr const char* to_string(math_mode) { return "exact"; }
+Q4FUSE_HIDDEN constexpr const char* to_string(math_mode) { return "exact"; }
 
 /// e.g. "weight_bound/mma_m16n8k32_s8/n16m8/warps1x1x8/stages4"
-inline std::string to_string(const kernel_config& c) {
+Q4FUSE_HIDDEN inline std::string to_string(const kernel_config& c) {
   return std::string(to_string(c.family)) + "/" + to_string(c.instruction) + "/n" + std::to_string(c.tile_n) + "m" +
          std::to_string(c.tile_m) + "/warps" + std::to_string(c.warps_n) + "x" + std::to_string(c.warps_m) + "x" +
          std::to_string(c.warps_k) + "/stages" + std::to_string(c.stages);
 }
 
 /// Kernel, math, pipeline and reason in one line.
-inline std::string to_string(const gemm_plan& p) {
+Q4FUSE_HIDDEN inline std::string to_string(const gemm_plan& p) {
   return to_string(p.config) + ", " + to_string(p.math) + ", " + to_string(p.source) + ": " + p.reason;
 }
 
@@ -163,7 +167,7 @@ inline constexpr int64_t kFusedActivations = 40960;
 
 /// Chooses the kernel for a shape on a device when the pipeline is given: candidates, legality, cost, choice. Where no
 /// kernel is legal the result is the last of the table, and the launch reports no_kernel_for_device.
-inline gemm_plan plan(const gemm_shape& shape, const device_info& device, pipeline source) {
+Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& device, pipeline source) {
   gemm_plan best{kKernelConfigs[kKernelConfigCount - 1], math_mode::exact, source, "no kernel is legal on this device"};
   // Weight-bound kernels read every weight once, provided that one tile holds all tokens. For more than 16 tokens that
   // pays only where the tile family would quantize the same activations again in every CTA.
@@ -192,7 +196,7 @@ inline gemm_plan plan(const gemm_shape& shape, const device_info& device, pipeli
 
 /// Chooses the pipeline too: fused while the activations are few, because then a second launch costs more than
 /// quantizing in every CTA; separate beyond.
-inline gemm_plan plan(const gemm_shape& shape, const device_info& device) {
+Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& device) {
   const gemm_plan fused = plan(shape, device, pipeline::fused);
   if (fused.config.family == kernel_family::weight_bound && shape.m * shape.k <= detail::kFusedActivations)
     return fused;

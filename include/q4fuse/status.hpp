@@ -51,7 +51,7 @@ class [[nodiscard]] status {
   cudaError_t cuda_error_ = cudaSuccess;
 };
 
-constexpr const char* to_string(status_code code) {
+Q4FUSE_HIDDEN constexpr const char* to_string(status_code code) {
   switch (code) {
     case status_code::success: return "success";
     case status_code::null_pointer: return "null pointer";
@@ -68,7 +68,7 @@ constexpr const char* to_string(status_code code) {
 }
 
 /// Cause, argument and CUDA's own text, e.g. "k must be a multiple of 32 (argument: shape.k)".
-inline std::string to_string(const status& s) {
+Q4FUSE_HIDDEN inline std::string to_string(const status& s) {
   std::string text = to_string(s.code());
   if (*s.argument() != '\0') text += std::string(" (argument: ") + s.argument() + ")";
   if (s.code() == status_code::cuda_error) {

@@ -80,7 +80,7 @@ inline size_t strided_count(int64_t rows, int64_t length, int64_t ld) {
 template <class T>
 std::vector<T> with_stride(const std::vector<T>& packed, int64_t rows, int64_t length, int64_t ld) {
   std::vector<T> strided(strided_count(rows, length, ld));
-  std::memset(static_cast<void*>(strided.data()), 0xFF, strided.size() * sizeof(T));
+  if (!strided.empty()) std::memset(static_cast<void*>(strided.data()), 0xFF, strided.size() * sizeof(T));
   for (int64_t row = 0; row < rows; ++row) {
     std::copy_n(packed.begin() + row * length, length, strided.begin() + row * ld);
   }

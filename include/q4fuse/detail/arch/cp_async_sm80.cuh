@@ -9,7 +9,8 @@
 #include <cstdint>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 /// Copies kBytes (4, 8 or 16; both addresses aligned to it), or writes zeros and reads nothing when not valid.
 /// 16-byte copies bypass L1: weights are read once.
@@ -43,5 +44,6 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -9,7 +9,8 @@
 #include <cstdint>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 /// Base of the CTA's dynamic shared memory, 128-byte aligned.
 __device__ __forceinline__ uint8_t* shared_memory() {
@@ -37,5 +38,6 @@ __device__ __forceinline__ void store_global(void* address, T value) {
   *static_cast<T*>(address) = value;
 }
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -9,7 +9,8 @@
 #include <cstdint>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 /// d = a * b + c with every element of c the same; a is 16 x 32 row-major, b 32 x 8 column-major, signed bytes.
 /// With g = lane / 4 and t = lane % 4: a[0], a[1] hold k = 4t..4t+3 of rows g and g + 8, a[2], a[3] the same of
@@ -23,5 +24,6 @@ __device__ __forceinline__ void mma_m16n8k32_s8(int (&d)[4], const uint32_t (&a)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c));
 }
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -7,7 +7,8 @@
 #include <cuda_runtime.h>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 /// Waits until every kernel this one depends on has ended and its writes are visible.
 template <int kRequired = 90>
@@ -23,5 +24,6 @@ __device__ __forceinline__ void launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -3,7 +3,8 @@
 #include <q4fuse/detail/config.hpp>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 /// The architecture this pass compiles for, as in sm_NN; 0 on the host pass. Functions that wrap an instruction newer
 /// than the target stop the build by name when they are instantiated.
@@ -16,5 +17,6 @@ inline constexpr int kTarget = 0;
 template <int kRequired>
 inline constexpr bool kTargetHas = kTarget == 0 || kTarget >= kRequired;
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -9,7 +9,8 @@
 #include <cstdint>
 
 Q4FUSE_NAMESPACE_BEGIN
-namespace detail::arch Q4FUSE_HIDDEN {
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
 
 inline constexpr uint32_t kFullWarp = 0xFFFFFFFFu;
 
@@ -37,5 +38,6 @@ __device__ __forceinline__ uint32_t shuffle_xor(uint32_t value, int mask) {
 __device__ __forceinline__ float shuffle_xor(float value, int mask) { return __shfl_xor_sync(kFullWarp, value, mask); }
 __device__ __forceinline__ int shuffle_xor(int value, int mask) { return __shfl_xor_sync(kFullWarp, value, mask); }
 
-}  // namespace detail::arch
+}  // namespace arch
+}  // namespace detail
 Q4FUSE_NAMESPACE_END

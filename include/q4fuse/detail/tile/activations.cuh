@@ -10,6 +10,7 @@
 #include <q4fuse/detail/quant/q8_1.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/plan.hpp>
 
 #include <cuda_runtime.h>
 
