@@ -170,7 +170,8 @@ std::vector<point> make_points(const grid& what, const q4fuse::device_info& devi
               continue;
             }
             for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
-              if (q4fuse::can_run(config, p.shape, device)) p.members.push_back({kind, config});
+              const bool exact = q4fuse::serves(config.instruction, q4fuse::math_mode::exact);
+              if (exact && q4fuse::can_run(config, p.shape, device)) p.members.push_back({kind, config});
             }
           }
           if (!p.members.empty()) points.push_back(p);

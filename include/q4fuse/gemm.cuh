@@ -12,11 +12,15 @@
 // and the separate pipeline under the same plan. A NaN or Inf in a row of X makes that row of Y, and no other,
 // non-finite.
 //
+// kMath says how elements are multiplied and summed (plan.hpp); without it the call is exact. A program holds the
+// kernels of the modes that it calls, and no others. docs/formats.md has the bound of each.
+//
 // Each returns success, or decides before any launch on: invalid_dimension; invalid_k; invalid_stride; null_pointer;
 // misaligned_pointer; invalid_plan (forced plan only); no_kernel_for_device; cuda_error.
 
 #include <q4fuse/formats.hpp>
 #include <q4fuse/options.hpp>
+#include <q4fuse/plan.hpp>
 #include <q4fuse/shape.hpp>
 #include <q4fuse/status.hpp>
 
@@ -31,22 +35,28 @@ Q4FUSE_NAMESPACE_BEGIN
 Q4FUSE_HIDDEN inline status query_device(device_info* device);
 
 /// Multiplies activations that are already Q8_1, [m x k/32] blocks row-major with row stride options.ldx elements
-/// (a multiple of 32). The choice when one activation feeds several weights.
+/// (a multiple of 32). The choice when one activation feeds several weights. kMath is exact or dequantized_fp16;
+/// direct_fp16, which multiplies FP16 activations, does not compile.
+template <math_mode kMath = math_mode::exact>
 Q4FUSE_HIDDEN inline status gemm_q4_0_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, gemm_shape shape,
                                            const gemm_options& options, cudaStream_t stream);
 
 /// Multiplies FP16 activations, [m x k] row-major with row stride options.ldx elements, quantizing them to Q8_1 in
-/// shared memory.
+/// shared memory; direct_fp16 multiplies them as they are.
+template <math_mode kMath = math_mode::exact>
 Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_fused(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,
                                                  const gemm_options& options, cudaStream_t stream);
 
 /// Bytes of workspace that gemm_q4_0_fp16 needs for the same shape and options on the current device; 0 where it runs
-/// fused.
+/// fused, as direct_fp16 always does.
+template <math_mode kMath = math_mode::exact>
 Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_workspace_size(gemm_shape shape, const gemm_options& options, size_t* bytes);
 
 /// Multiplies FP16 activations with the pipeline that is faster for the shape on this device. `workspace` is device
 /// memory of the caller, aligned to 16 bytes, of at least the queried size; its content after the call is unspecified.
-/// Also returns workspace_too_small, and misaligned_pointer for the workspace.
+/// Also returns workspace_too_small, and misaligned_pointer for the workspace. direct_fp16 runs one kernel and never
+/// uses the workspace, which may be null.
+template <math_mode kMath = math_mode::exact>
 Q4FUSE_HIDDEN inline status gemm_q4_0_fp16(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,
                                            void* workspace, size_t workspace_bytes, const gemm_options& options,
                                            cudaStream_t stream);

@@ -21,7 +21,8 @@ struct gemm_options {
   /// Elements between rows of x; at least k; 0 stands for k. For Q8_1 input a multiple of 32.
   int64_t ldx = 0;
   int64_t ldy = 0;  ///< elements between rows of y; at least n; 0 stands for n
-  /// Forces a kernel instead of asking plan(); `source` also forces the pipeline of gemm_q4_0_fp16.
+  /// Forces a kernel instead of asking plan(); `source` also forces the pipeline of gemm_q4_0_fp16. `math` has to be
+  /// the mode that the call was compiled for, and `config` to serve it: invalid_plan otherwise.
   std::optional<gemm_plan> plan;
   /// Launch with programmatic stream serialization: weights are fetched while the kernel ahead in the stream is still
   /// running, x is first read after it has ended. Only sound when no kernel ahead writes w. Needs sm_90; ignored

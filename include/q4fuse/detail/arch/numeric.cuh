@@ -38,6 +38,23 @@ __device__ __forceinline__ float2 half2_to_float2(uint32_t bits) {
 }
 __device__ __forceinline__ uint16_t float_to_half_rn(float value) { return __half_as_ushort(__float2half_rn(value)); }
 
+/// Two halves at once, subnormals kept. PTX rather than intrinsics, which would need a conversion to __half2 and back.
+__device__ __forceinline__ uint32_t add_rn_f16x2(uint32_t a, uint32_t b) {
+  uint32_t result;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+__device__ __forceinline__ uint32_t mul_rn_f16x2(uint32_t a, uint32_t b) {
+  uint32_t result;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+}
+__device__ __forceinline__ uint32_t fma_rn_f16x2(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t result;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+}
+
 /// Four signed byte products added to c (DP4A, sm_61).
 __device__ __forceinline__ int dp4a(uint32_t a, uint32_t b, int c) {
   return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
@@ -54,6 +71,8 @@ __device__ __forceinline__ uint32_t and_xor(uint32_t a, uint32_t b, uint32_t c) 
 }
 /// Larger of each pair of unsigned 16-bit halves.
 __device__ __forceinline__ uint32_t max_u16x2(uint32_t a, uint32_t b) { return __vmaxu2(a, b); }
+/// Smaller of each pair of unsigned 16-bit halves.
+__device__ __forceinline__ uint32_t min_u16x2(uint32_t a, uint32_t b) { return __vminu2(a, b); }
 
 }  // namespace arch
 }  // namespace detail

@@ -1,11 +1,10 @@
 #pragma once
 
-// From FP32 sums to Y: undoes the factor 16 of the nibbles and stores what lies inside the matrix.
+// From FP32 sums to Y: undoes the dot's own factor and stores what lies inside the matrix.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
-#include <q4fuse/detail/quant/q4_0.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/layout.hpp>
 
@@ -16,9 +15,10 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
+template <class Dot>
 __device__ __forceinline__ void store_output(const gemm_arguments& arguments, int64_t token, int64_t row, float sum) {
   if (token < arguments.m && row < arguments.n) {
-    arch::store_global<float>(arguments.y + token * arguments.ldy + row, arch::mul_rn(sum, kNibbleScale));
+    arch::store_global<float>(arguments.y + token * arguments.ldy + row, arch::mul_rn(sum, Dot::kSumScale));
   }
 }
 
@@ -27,7 +27,7 @@ template <class Dot>
 __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
                                            int64_t first_token) {
   dot.for_each(
-      [&](int row, int token, float sum) { store_output(arguments, first_token + token, first_row + row, sum); });
+      [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
 }
 
 /// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and stores them; `thread` counts within the
@@ -45,7 +45,7 @@ __device__ __forceinline__ void store_partial_sums(const float* partials, const 
     for (int warp = 1; warp < Policy::kWarpsK; ++warp) {
       sum = arch::add_rn(sum, arch::load_shared<float>(element + warp * tokens * kStride));
     }
-    store_output(arguments, first_token + token, first_row + row, sum);
+    store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
   }
 }
 

@@ -21,7 +21,7 @@ namespace detail Q4FUSE_HIDDEN {
 inline constexpr int kQuantizeThreads = 256;
 inline constexpr int kQuantizeWarpBlocks = 32;
 inline constexpr int kQuantizeCtaBlocks = kQuantizeThreads / kWarpSize * kQuantizeWarpBlocks;
-inline constexpr int kQuantizeSharedBytes = kQuantizeCtaBlocks * kActivationBlockBytes;
+inline constexpr int kQuantizeSharedBytes = kQuantizeCtaBlocks * kQ8_1BlockBytes;
 
 struct quantize_arguments {
   row_source x;            ///< FP16 rows
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(quantize_arguments a
   constexpr int kSteps = kQuantizeWarpBlocks * kLanesPerBlock / kWarpSize;
   const int lane = arch::lane_index();
   const int warp = arch::warp_index();
-  uint8_t* const staging = arch::shared_memory() + warp * kQuantizeWarpBlocks * kActivationBlockBytes;
+  uint8_t* const staging = arch::shared_memory() + warp * kQuantizeWarpBlocks * kQ8_1BlockBytes;
   const int64_t first_block = arch::cta_index() * kQuantizeCtaBlocks + warp * kQuantizeWarpBlocks;
   if constexpr (arch::kTargetHas<90>) {
     arch::launch_dependents();
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(quantize_arguments a
 #pragma unroll
   for (int step = 0; step < kSteps; ++step) {
     const int block = (step * kWarpSize + lane) / kLanesPerBlock;
-    quantize_fp16_to_q8_1_smem<true>(halves[step], staging + block * kActivationBlockBytes);
+    quantize_fp16_to_q8_1_smem<true>(halves[step], staging + block * kQ8_1BlockBytes);
   }
   arch::sync_warp();
 
@@ -82,17 +82,16 @@ __global__ void __launch_bounds__(kThreads) quantize_kernel(quantize_arguments a
   const int64_t left = arguments.blocks - first_block;
   const int blocks = left < kQuantizeWarpBlocks ? static_cast<int>(left) : kQuantizeWarpBlocks;
   if (arguments.y_access_bytes == 16 && blocks == kQuantizeWarpBlocks) {
-    uint8_t* const y = arguments.y + first_block * kActivationBlockBytes;
-    for (int offset = lane * 16; offset < kQuantizeWarpBlocks * kActivationBlockBytes; offset += kWarpSize * 16) {
+    uint8_t* const y = arguments.y + first_block * kQ8_1BlockBytes;
+    for (int offset = lane * 16; offset < kQuantizeWarpBlocks * kQ8_1BlockBytes; offset += kWarpSize * 16) {
       arch::store_global<uint4>(y + offset, arch::load_shared<uint4>(staging + offset));
     }
     return;
   }
-  constexpr int kWords = kActivationBlockBytes / 4;
+  constexpr int kWords = kQ8_1BlockBytes / 4;
   for (int index = lane; index < blocks * kWords; index += kWarpSize) {
     const block_position p = locate_block(arguments, first_block + index / kWords);
-    uint8_t* const y =
-        arguments.y + p.row * arguments.y_row_bytes + p.column * kActivationBlockBytes + index % kWords * 4;
+    uint8_t* const y = arguments.y + p.row * arguments.y_row_bytes + p.column * kQ8_1BlockBytes + index % kWords * 4;
     const uint32_t word = arch::load_shared<uint32_t>(staging + index * 4);
     if (arguments.y_access_bytes >= 4) {
       arch::store_global<uint32_t>(y, word);

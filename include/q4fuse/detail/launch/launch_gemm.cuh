@@ -32,18 +32,30 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
   }
 }
 
+/// Launches the kernel of kKernelConfigs[kIndex] if that is `config`. Kernels that do not serve the math mode are not
+/// even compiled.
+template <math_mode kMath, int kIndex, template <int, int> class Activations>
+bool launch_if(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
+               const device_info& device, cudaStream_t stream, status* result) {
+  if constexpr (serves(kKernelConfigs[kIndex].instruction, kMath)) {
+    if (config == kKernelConfigs[kIndex]) {
+      *result = launch_config_kernel<kIndex, Activations>(arguments, shape, device, stream);
+      return true;
+    }
+  }
+  return false;
+}
+
 /// Finds the compiled kernel of a configuration.
-template <template <int, int> class Activations, int... kIndices>
+template <math_mode kMath, template <int, int> class Activations, int... kIndices>
 status dispatch(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
                 const device_info& device, cudaStream_t stream, std::integer_sequence<int, kIndices...>) {
   status result(status_code::invalid_plan, "options.plan");
-  (void)((config == kKernelConfigs[kIndices] &&
-          ((result = launch_config_kernel<kIndices, Activations>(arguments, shape, device, stream)), true)) ||
-         ...);
+  (void)(launch_if<kMath, kIndices, Activations>(config, arguments, shape, device, stream, &result) || ...);
   return result;
 }
 
-/// The forced plan after its checks, or the library's own.
+/// The forced plan after its checks, or the library's own, whose math is the one that the caller was compiled for.
 inline status resolve_plan(const gemm_shape& shape, const gemm_options& options, const device_info& device,
                            const gemm_plan& own_choice, gemm_plan* result) {
   if (!options.plan.has_value()) {
@@ -53,7 +65,9 @@ inline status resolve_plan(const gemm_shape& shape, const gemm_options& options,
   *result = *options.plan;
   bool known = false;
   for (const kernel_config& config : kKernelConfigs) known = known || config == result->config;
-  if (!known) return {status_code::invalid_plan, "options.plan"};
+  if (!known || result->math != own_choice.math || !serves(result->config.instruction, own_choice.math)) {
+    return {status_code::invalid_plan, "options.plan"};
+  }
   if (device.code_arch < required_arch(result->config.instruction)) {
     return {status_code::no_kernel_for_device, "options.plan"};
   }
@@ -61,7 +75,7 @@ inline status resolve_plan(const gemm_shape& shape, const gemm_options& options,
   return {};
 }
 
-template <template <int, int> class Activations>
+template <math_mode kMath, template <int, int> class Activations>
 status run_gemm(const block_q4_0* w, const void* x, int64_t x_row_bytes, int64_t x_row_length, float* y,
                 const gemm_shape& shape, const gemm_options& options, const gemm_plan& chosen,
                 const device_info& device, cudaStream_t stream) {
@@ -77,8 +91,8 @@ status run_gemm(const block_q4_0* w, const void* x, int64_t x_row_bytes, int64_t
   arguments.n = shape.n;
   arguments.k_blocks = static_cast<int>(shape.k / kBlockSize);
   arguments.dependent = options.programmatic_dependent_launch && device.code_arch >= 90;
-  return dispatch<Activations>(chosen.config, arguments, shape, device, stream,
-                               std::make_integer_sequence<int, kKernelConfigCount>{});
+  return dispatch<kMath, Activations>(chosen.config, arguments, shape, device, stream,
+                                      std::make_integer_sequence<int, kKernelConfigCount>{});
 }
 
 /// k = 0: an empty sum.
@@ -87,19 +101,30 @@ inline status zero_output(float* y, const gemm_shape& shape, int64_t ldy, cudaSt
                                   static_cast<size_t>(shape.n) * sizeof(float), static_cast<size_t>(shape.m), stream));
 }
 
-inline status run_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, const gemm_shape& shape,
-                       const gemm_options& options, const gemm_plan& chosen, const device_info& device,
-                       cudaStream_t stream) {
-  const int64_t row_bytes = resolve_strides(shape, options).ldx / kBlockSize * kActivationBlockBytes;
-  return run_gemm<q8_1_activations>(w, x, row_bytes, shape.k / kBlockSize * kActivationBlockBytes, y, shape, options,
-                                    chosen, device, stream);
+template <math_mode kMath>
+status run_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, const gemm_shape& shape,
+                const gemm_options& options, const gemm_plan& chosen, const device_info& device, cudaStream_t stream) {
+  const int64_t row_bytes = resolve_strides(shape, options).ldx / kBlockSize * kQ8_1BlockBytes;
+  const int64_t row_length = shape.k / kBlockSize * kQ8_1BlockBytes;
+  if constexpr (kMath == math_mode::exact) {
+    return run_gemm<kMath, q8_1_activations>(w, x, row_bytes, row_length, y, shape, options, chosen, device, stream);
+  } else {
+    return run_gemm<kMath, dequantized_q8_1_activations>(w, x, row_bytes, row_length, y, shape, options, chosen, device,
+                                                         stream);
+  }
 }
 
-inline status run_fused(const block_q4_0* w, const __half* x, float* y, const gemm_shape& shape,
-                        const gemm_options& options, const gemm_plan& chosen, const device_info& device,
-                        cudaStream_t stream) {
-  return run_gemm<fp16_activations>(w, x, resolve_strides(shape, options).ldx * 2, 0, y, shape, options, chosen, device,
-                                    stream);
+template <math_mode kMath>
+status run_fused(const block_q4_0* w, const __half* x, float* y, const gemm_shape& shape, const gemm_options& options,
+                 const gemm_plan& chosen, const device_info& device, cudaStream_t stream) {
+  const int64_t row_bytes = resolve_strides(shape, options).ldx * 2;
+  if constexpr (kMath == math_mode::exact) {
+    return run_gemm<kMath, fp16_activations>(w, x, row_bytes, 0, y, shape, options, chosen, device, stream);
+  } else if constexpr (kMath == math_mode::dequantized_fp16) {
+    return run_gemm<kMath, dequantized_fp16_activations>(w, x, row_bytes, 0, y, shape, options, chosen, device, stream);
+  } else {
+    return run_gemm<kMath, direct_fp16_activations>(w, x, row_bytes, 0, y, shape, options, chosen, device, stream);
+  }
 }
 
 }  // namespace detail
@@ -109,8 +134,10 @@ Q4FUSE_HIDDEN inline status query_device(device_info* device) {
   return detail::inspect_device(detail::quantize_kernel<detail::kQuantizeThreads>, device);
 }
 
+template <math_mode kMath>
 Q4FUSE_HIDDEN inline status gemm_q4_0_q8_1(const block_q4_0* w, const block_q8_1* x, float* y, gemm_shape shape,
                                            const gemm_options& options, cudaStream_t stream) {
+  static_assert(kMath != math_mode::direct_fp16, "direct_fp16 multiplies FP16 activations: call gemm_q4_0_fp16_fused");
   if (const status s = detail::check_shape(shape, options, true); !s.ok()) return s;
   if (shape.m == 0 || shape.n == 0) return {};
   if (const status s = detail::check_pointers(w, x, y, shape); !s.ok()) return s;
@@ -118,13 +145,15 @@ Q4FUSE_HIDDEN inline status gemm_q4_0_q8_1(const block_q4_0* w, const block_q8_1
   device_info device;
   if (const status s = query_device(&device); !s.ok()) return s;
   gemm_plan chosen;
-  if (const status s = detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::separate), &chosen);
+  if (const status s =
+          detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::separate, kMath), &chosen);
       !s.ok()) {
     return s;
   }
-  return detail::run_q8_1(w, x, y, shape, options, chosen, device, stream);
+  return detail::run_q8_1<kMath>(w, x, y, shape, options, chosen, device, stream);
 }
 
+template <math_mode kMath>
 Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_fused(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,
                                                  const gemm_options& options, cudaStream_t stream) {
   if (const status s = detail::check_shape(shape, options, false); !s.ok()) return s;
@@ -134,11 +163,12 @@ Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_fused(const block_q4_0* w, const __ha
   device_info device;
   if (const status s = query_device(&device); !s.ok()) return s;
   gemm_plan chosen;
-  if (const status s = detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::fused), &chosen);
+  if (const status s =
+          detail::resolve_plan(shape, options, device, plan(shape, device, pipeline::fused, kMath), &chosen);
       !s.ok()) {
     return s;
   }
-  return detail::run_fused(w, x, y, shape, options, chosen, device, stream);
+  return detail::run_fused<kMath>(w, x, y, shape, options, chosen, device, stream);
 }
 
 Q4FUSE_NAMESPACE_END

@@ -13,7 +13,7 @@ inline status launch_quantize(const __half* x, int64_t ldx, block_q8_1* y, int64
                               bool programmatic_dependent_launch, const device_info& device, cudaStream_t stream) {
   const bool packed = (ldx == k && ldy == k) || m == 1;
   const int64_t blocks = m * (k / kBlockSize);
-  const int64_t y_row_bytes = ldy / kBlockSize * kActivationBlockBytes;
+  const int64_t y_row_bytes = ldy / kBlockSize * kQ8_1BlockBytes;
   quantize_arguments arguments{};
   arguments.x = {reinterpret_cast<const uint8_t*>(x), ldx * 2, widest_access(x, m == 1 ? 0 : ldx * 2, 0)};
   arguments.y = reinterpret_cast<uint8_t*>(y);

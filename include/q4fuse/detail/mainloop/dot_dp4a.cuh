@@ -19,7 +19,7 @@ namespace detail Q4FUSE_HIDDEN {
 /// Same ownership, same integers and same order of FP32 operations as dot_mma, hence the same bits: a lane computes the
 /// whole dots of its own elements.
 template <int kRowTiles, int kTokenTiles>
-class dot_dp4a : public warp_tile_sums<kRowTiles, kTokenTiles> {
+class dot_dp4a : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_dot {
  public:
   static constexpr int kRequiredArch = 75;
 

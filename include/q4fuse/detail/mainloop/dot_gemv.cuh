@@ -22,7 +22,7 @@ namespace detail Q4FUSE_HIDDEN {
 /// for rows g and g + 8; the four lanes of a row are added when the sums are read. Rows lie 36 words apart and pairs 9,
 /// which puts the 32 lanes on 32 banks.
 template <int kTokens>
-class dot_gemv {
+class dot_gemv : public integer_dot {
  public:
   static constexpr int kRequiredArch = 75;
 
@@ -50,8 +50,8 @@ class dot_gemv {
 #pragma unroll
     for (int token = 0; token < kTokens; ++token) {
       // Word 0 of each block holds its scale, words 1 to 8 its quants.
-      constexpr int kWords = 2 * kActivationBlockBytes / 4;
-      const uint8_t* pair = activations + rows.offset(token) + 2 * t * kActivationBlockBytes;
+      constexpr int kWords = 2 * kQ8_1BlockBytes / 4;
+      const uint8_t* pair = activations + rows.offset(token) + 2 * t * kQ8_1BlockBytes;
       uint32_t x[kWords];
 #pragma unroll
       for (int i = 0; i < kWords; i += 2) {

@@ -19,7 +19,7 @@ namespace detail Q4FUSE_HIDDEN {
 
 /// Sums of a warp tile by mma.m16n8k32. `dot_dp4a` has the same ownership and gives the same bits.
 template <int kRowTiles, int kTokenTiles>
-class dot_mma : public warp_tile_sums<kRowTiles, kTokenTiles> {
+class dot_mma : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_dot {
  public:
   static constexpr int kRequiredArch = 80;
 

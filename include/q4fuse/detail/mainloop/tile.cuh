@@ -1,9 +1,9 @@
 #pragma once
 
-// Larger m: a CTA computes one tile of Y. Weights and activations of one piece of k make a stage; the stages form a
-// ring in shared memory, filled asynchronously ahead of the arithmetic. FP16 activations cannot be copied
-// asynchronously, since they are quantized on the way: a quarter of the next stage's is loaded before and stored after
-// each pair of blocks of the current one, so that the loads' latency and the quantizer hide behind the dots.
+// Larger m: a CTA computes one tile of Y. Weights and activations of one piece of k make a stage; the stages form two
+// rings in shared memory, filled asynchronously ahead of the arithmetic. Activations that are converted on the way, to
+// Q8_1 or to FP16, cannot be copied asynchronously: a quarter of the next stage's is loaded before and stored after
+// each pair of blocks of the current one, so that the loads' latency and the conversion hide behind the dots.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -23,16 +23,17 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// The ring of stages of one output tile.
+/// The rings of stages of one output tile.
 template <class Policy, template <int, int> class Activations>
 class tile_stages {
  public:
-  static constexpr int kRowBytes = static_cast<int>(activation_row_bytes(kPieceBlocks));
+  static constexpr int kRowBytes = static_cast<int>(activation_row_bytes(kPieceBlocks, Policy::kBlockBytes));
   static constexpr int kPairs = kPieceBlocks / 2;
-  /// A pair's share of the FP16 portions of a stage, in portions a thread.
+  /// A pair's share of the converted portions of a stage, in portions a thread.
   static constexpr int kBatch =
       static_cast<int>(ceil_div(Policy::kTileM * kPieceBlocks * kLanesPerBlock, kPairs* Policy::kThreads));
   using provider = Activations<Policy::kThreads, kBatch>;
+  static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
 
   __device__ tile_stages(const gemm_arguments& arguments, uint8_t* shared, int64_t first_row, int64_t first_token)
       : arguments_(arguments), shared_(shared), first_row_(first_row), first_token_(first_token) {
@@ -50,10 +51,10 @@ class tile_stages {
     return left < kPieceBlocks ? left : kPieceBlocks;
   }
   __device__ __forceinline__ uint8_t* weights(int piece) const {
-    return shared_ + piece % Policy::kStages * kMap.stage + kMap.weights;
+    return shared_ + kMap.weights + piece % Policy::kStages * kMap.weight_stage;
   }
   __device__ __forceinline__ uint8_t* activations(int piece) const {
-    return shared_ + piece % Policy::kStages * kMap.stage + kMap.activations;
+    return shared_ + kMap.activations + piece % kActivationStages * kMap.activation_stage;
   }
 
   __device__ __forceinline__ void fetch_weights(int piece) const {
@@ -63,17 +64,16 @@ class tile_stages {
         blocks(piece) * kWeightBlockBytes, arch::thread_index());
   }
 
-  /// Separate pipeline only: Q8_1 rows are copied as they are. Rows past the last token become zeros.
+  /// Asynchronous providers only: Q8_1 rows are copied as they are. Rows past the last token become zeros.
   __device__ __forceinline__ void fetch_activations(int piece) const {
     if (piece >= pieces()) return;
-    copy_piece<Policy::kTileM, kPieceBlocks * kActivationBlockBytes, Policy::kThreads, true>(
-        activations(piece), kRowBytes, arguments_.x, first_token_,
-        int64_t{piece} * kPieceBlocks * kActivationBlockBytes, last_token_ + 1, blocks(piece) * kActivationBlockBytes,
-        arch::thread_index());
+    copy_piece<Policy::kTileM, kPieceBlocks * kQ8_1BlockBytes, Policy::kThreads, true>(
+        activations(piece), kRowBytes, arguments_.x, first_token_, int64_t{piece} * kPieceBlocks * kQ8_1BlockBytes,
+        last_token_ + 1, blocks(piece) * kQ8_1BlockBytes, arch::thread_index());
   }
 
-  /// Fused pipeline only: quantizes into the stage of `piece`.
-  __device__ __forceinline__ provider quantizer(int piece) const {
+  /// The other providers: converts into the stage of `piece`.
+  __device__ __forceinline__ provider converter(int piece) const {
     return provider(
         arguments_.x,
         {first_token_, int64_t{piece} * kPieceBlocks, Policy::kTileM, last_token_, blocks(piece), kPieceBlocks},
@@ -81,7 +81,9 @@ class tile_stages {
   }
 
  private:
-  static constexpr tile_layout kMap = make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages);
+  static constexpr int kActivationStages = activation_stages(Policy::kConfig);
+  static constexpr tile_layout kMap =
+      make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes);
 
   const gemm_arguments& arguments_;
   uint8_t* shared_;
@@ -95,7 +97,7 @@ template <class Policy, template <int, int> class Activations>
 __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, int64_t first_row, int64_t first_token) {
   static_assert(Policy::kWarpsK == 1, "the warps of this family split n and m only");
   using stages = tile_stages<Policy, Activations>;
-  constexpr bool kFused = stages::provider::kPipeline == pipeline::fused;
+  constexpr bool kAsynchronous = stages::provider::kAsynchronous;
   constexpr int kStep = stages::kBatch * Policy::kThreads;
   constexpr int kUnroll = Policy::kThreads > 256 ? 1 : 2;  // as far as the registers of a thread allow without spilling
   const stages ring(arguments, arch::shared_memory(), first_row, first_token);
@@ -107,21 +109,21 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
 #pragma unroll
   for (int piece = 0; piece < Policy::kStages - 1; ++piece) {
     ring.fetch_weights(piece);
-    if constexpr (kFused) commit_copies();
+    if constexpr (!kAsynchronous) commit_copies();
   }
   if constexpr (arch::kTargetHas<90>) {
     if (arguments.dependent) arch::wait_for_dependencies();
   }
-  if constexpr (kFused) {
-    auto quantizer = ring.quantizer(0);
-    for (int step = 0; step < stages::kPairs; ++step) {
-      quantizer.load(step * kStep);
-      quantizer.store(step * kStep);
-    }
-  } else {
+  if constexpr (kAsynchronous) {
     for (int piece = 0; piece < Policy::kStages - 1; ++piece) {
       ring.fetch_activations(piece);
       commit_copies();
+    }
+  } else {
+    auto converter = ring.converter(0);
+    for (int step = 0; step < stages::kPairs; ++step) {
+      converter.load(step * kStep);
+      converter.store(step * kStep);
     }
   }
 
@@ -133,20 +135,20 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     wait_for_copies<Policy::kStages - 2>();
     arch::sync_cta();
     ring.fetch_weights(piece + Policy::kStages - 1);
-    if constexpr (!kFused) ring.fetch_activations(piece + Policy::kStages - 1);
+    if constexpr (kAsynchronous) ring.fetch_activations(piece + Policy::kStages - 1);
     commit_copies();
 
-    auto quantizer = ring.quantizer(piece + 1);
+    auto converter = ring.converter(piece + 1);
     const uint8_t* weights = ring.weights(piece) + warp_row * kWeightPieceBytes;
     const uint8_t* activations = ring.activations(piece) + warp_token * stages::kRowBytes;
-    if (kFused && piece + 1 < pieces) {
+    if (!kAsynchronous && piece + 1 < pieces) {
 #pragma unroll kUnroll
       for (int pair = 0; pair < stages::kPairs; ++pair) {
-        quantizer.load(pair * kStep);
+        converter.load(pair * kStep);
         multiply_pair(dot, weights, activations, pair, rows);
-        quantizer.store(pair * kStep);
+        converter.store(pair * kStep);
       }
-    } else if constexpr (kFused) {
+    } else if constexpr (!kAsynchronous) {
 #pragma unroll 1
       for (int pair = 0; 2 * pair < ring.blocks(piece); ++pair) multiply_pair(dot, weights, activations, pair, rows);
     } else {

@@ -53,8 +53,8 @@ class warp_tile_sums {
 template <class Dot, class TokenRows>
 __device__ __forceinline__ void multiply_pair(Dot& dot, const uint8_t* weights, const uint8_t* activations, int pair,
                                               const TokenRows& rows) {
-  dot.template multiply<0>(weights + pair * kPairBytes, activations + 2 * pair * kActivationBlockBytes, rows);
-  dot.template multiply<1>(weights + pair * kPairBytes, activations + (2 * pair + 1) * kActivationBlockBytes, rows);
+  dot.template multiply<0>(weights + pair * kPairBytes, activations + 2 * pair * Dot::kBlockBytes, rows);
+  dot.template multiply<1>(weights + pair * kPairBytes, activations + (2 * pair + 1) * Dot::kBlockBytes, rows);
 }
 
 /// Adds one piece of `blocks` blocks; the second block of a last, odd pair is a zero block.

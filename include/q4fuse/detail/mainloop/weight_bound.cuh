@@ -1,6 +1,6 @@
 #pragma once
 
-// Small m: the weights are the traffic. A CTA keeps the Q8_1 activations of its tokens over all of k in shared memory.
+// Small m: the weights are the traffic. A CTA keeps the activations of its tokens over all of k in shared memory.
 // Its warps form kWarpsN groups that walk over row tiles of W independently. The kWarpsK warps of a group split k, each
 // with a private ring of weight pieces in flight, so that no barrier ever stops the stream of loads; a tile ends with
 // one barrier of the group and a sum over its warps in fixed order.
@@ -145,17 +145,18 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const row_tiles<Policy> tiles(arguments.n, group);
 
   // Shared memory.
-  const weight_bound_layout map =
-      make_weight_bound_layout(Policy::kWarps, Policy::kWarpRows, Policy::kStages, tokens, k_blocks);
+  const weight_bound_layout map = make_weight_bound_layout(Policy::kWarps, Policy::kWarpRows, Policy::kStages, tokens,
+                                                           k_blocks, Policy::kBlockBytes);
   uint8_t* const shared = arch::shared_memory();
   uint8_t* const activations = shared + map.activations;
-  const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks));
+  const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
 
   // Activations and first weights. With dependent launch only the weights may be touched before the wait; without it
   // the activations go first, because a load that is issued behind a burst of weight requests waits for all of them.
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
   weight_ring<Policy> ring(arguments, shared + map.weights + warp * kRingBytes, tiles, warp_k);
   using provider = Activations<Policy::kThreads, kActivationBatch>;
+  static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
   const activation_region region{first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
   provider even(arguments.x, region, activations, activation_stride);
   provider odd(arguments.x, region, activations, activation_stride);
@@ -188,7 +189,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
     dot.clear();
     for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
       const uint8_t* weights = ring.wait();
-      multiply_piece(dot, weights, activations + piece * kPieceBlocks * kActivationBlockBytes,
+      multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
                      k_blocks - piece * kPieceBlocks, rows);
       ring.advance();
     }

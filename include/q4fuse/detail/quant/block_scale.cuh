@@ -3,6 +3,8 @@
 // From an int32 block dot to FP32: y += dot * d4 * d8, one rounding each.
 
 #include <q4fuse/detail/arch/numeric.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
 
 #include <cuda_runtime.h>
 
@@ -10,6 +12,12 @@
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
+
+/// What the integer dots have in common, whatever their instruction and ownership.
+struct integer_dot {
+  static constexpr int kBlockBytes = kQ8_1BlockBytes;  ///< of the activation tile
+  static constexpr float kSumScale = kNibbleScale;     ///< turns a sum into the element of Y
+};
 
 /// Integer dots start from these bits: read as a float they are 1.5 * 2^23 + dot, exact for |dot| < 2^22 (the largest
 /// here is 16 * 8 * 127 * 32), so that no conversion instruction is needed.

@@ -1,16 +1,23 @@
 #pragma once
 
-// Activation providers: the one place where the two pipelines differ. Both fill a tile of Q8_1 rows in shared memory,
-// one from Q8_1 blocks in global memory, one from FP16 that it quantizes on the way. Work comes in portions a lane:
-// `load` takes a batch of portions from global memory into registers, `store` puts the batch into the tile, and the
-// caller does something useful in between.
+// Activation providers: the one place where pipelines and math modes differ. Each fills a tile of activation rows in
+// shared memory from what lies in global memory. Work comes in portions a lane: `load` takes a batch of portions from
+// global memory into registers, `store` puts the batch into the tile, and the caller does something useful in between.
+//
+// | provider                      | reads | tile | pipeline, math mode         |
+// |-------------------------------|-------|------|-----------------------------|
+// | q8_1_activations              | Q8_1  | Q8_1 | separate, exact             |
+// | fp16_activations              | FP16  | Q8_1 | fused, exact                |
+// | dequantized_q8_1_activations  | Q8_1  | FP16 | separate, dequantized_fp16  |
+// | dequantized_fp16_activations  | FP16  | FP16 | fused, dequantized_fp16     |
+// | direct_fp16_activations       | FP16  | FP16 | fused, direct_fp16          |
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/quant/fp16_activations.cuh>
 #include <q4fuse/detail/quant/q8_1.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/layout.hpp>
-#include <q4fuse/plan.hpp>
 
 #include <cuda_runtime.h>
 
@@ -29,32 +36,78 @@ struct activation_region {
   int block_slots;  ///< blocks to fill per row
 };
 
-/// Quantizes FP16 rows: a portion is eight halves, a quarter of a block.
-template <int kThreads, int kBatch>
-class fp16_activations {
+/// Where the portions of a region are, in global memory and in the tile.
+template <int kThreads, int kPortionsPerBlock, int kBlockBytes>
+class portion_map {
  public:
-  static constexpr pipeline kPipeline = pipeline::fused;
-  static constexpr int kPortionsPerBlock = kLanesPerBlock;
+  struct position {
+    int token;
+    int block;
+    int part;
+  };
 
-  __device__ fp16_activations(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
+  __device__ portion_map(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
       : source_(source), region_(region), tile_(tile), row_bytes_(row_bytes) {}
 
+  __device__ __forceinline__ int count() const { return region_.tokens * region_.block_slots * kPortionsPerBlock; }
+
+  /// The i-th portion of this thread from `first` on.
+  __device__ __forceinline__ position locate(int first, int i) const {
+    const auto portion = static_cast<unsigned>(first + i * kThreads + arch::thread_index());
+    const unsigned block = portion / kPortionsPerBlock;
+    const auto slots = static_cast<unsigned>(region_.block_slots);
+    return {static_cast<int>(block / slots), static_cast<int>(block % slots),
+            static_cast<int>(portion % kPortionsPerBlock)};
+  }
+
+  __device__ __forceinline__ bool has_place(const position& p) const { return p.token < region_.tokens; }
+  __device__ __forceinline__ bool exists(const position& p) const { return has_place(p) && p.block < region_.blocks; }
+  __device__ __forceinline__ int access_bytes() const { return source_.access_bytes; }
+
+  /// The block of a portion in global memory.
+  __device__ __forceinline__ const uint8_t* source(const position& p, int source_block_bytes) const {
+    const int token = p.token < region_.last_token ? p.token : region_.last_token;
+    return source_.base + (region_.first_token + token) * source_.row_bytes +
+           (region_.first_block + p.block) * source_block_bytes;
+  }
+  /// And in the tile.
+  __device__ __forceinline__ uint8_t* place(const position& p) const {
+    return tile_ + p.token * row_bytes_ + p.block * kBlockBytes;
+  }
+
+ private:
+  row_source source_;
+  activation_region region_;
+  uint8_t* tile_;
+  int row_bytes_;
+};
+
+/// Reads FP16 rows: a portion is eight halves, a quarter of a block. Encoder says what becomes of them.
+template <class Encoder, int kThreads, int kBatch>
+class fp16_rows {
+ public:
+  static constexpr int kBlockBytes = Encoder::kBlockBytes;
+  static constexpr bool kAsynchronous = false;
+
+  __device__ fp16_rows(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
+      : map_(source, region, tile, row_bytes) {}
+
   /// Portions in the region; a multiple of four, as four lanes share a block.
-  __device__ int portions() const { return region_.tokens * region_.block_slots * kPortionsPerBlock; }
+  __device__ int portions() const { return map_.count(); }
 
   /// The test for alignment stands outside the loop, because inside it the compiler would issue both kinds of load.
   __device__ __forceinline__ void load(int first) {
-    if (source_.access_bytes == 16) {
+    if (map_.access_bytes() == 16) {
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const position p = locate(first + i * kThreads + arch::thread_index());
-        halves_[i] = exists(p) ? arch::load_global<uint4>(address(p)) : uint4{0, 0, 0, 0};
+        const auto p = map_.locate(first, i);
+        halves_[i] = map_.exists(p) ? arch::load_global<uint4>(address(p)) : uint4{0, 0, 0, 0};
       }
     } else {
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
-        const position p = locate(first + i * kThreads + arch::thread_index());
-        halves_[i] = exists(p) ? load_halves_unaligned(address(p)) : uint4{0, 0, 0, 0};
+        const auto p = map_.locate(first, i);
+        halves_[i] = map_.exists(p) ? load_halves_unaligned(address(p)) : uint4{0, 0, 0, 0};
       }
     }
   }
@@ -62,102 +115,144 @@ class fp16_activations {
   __device__ __forceinline__ void store(int first) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      const position p = locate(first + i * kThreads + arch::thread_index());
-      uint8_t* block = tile_ + p.token * row_bytes_ + p.block * kActivationBlockBytes;
-      quantize_fp16_to_q8_1_smem<false>(halves_[i], p.token < region_.tokens ? block : nullptr);
+      const auto p = map_.locate(first, i);
+      Encoder::store(halves_[i], map_.has_place(p) ? map_.place(p) : nullptr);
     }
   }
 
  private:
-  struct position {
-    int token;
-    int block;
-    int part;
-  };
+  using map = portion_map<kThreads, kLanesPerBlock, kBlockBytes>;
 
-  __device__ __forceinline__ position locate(int portion) const {
-    const unsigned block = static_cast<unsigned>(portion) / kPortionsPerBlock;
-    const unsigned slots = static_cast<unsigned>(region_.block_slots);
-    return {static_cast<int>(block / slots), static_cast<int>(block % slots), portion % kPortionsPerBlock};
+  __device__ __forceinline__ const uint8_t* address(const typename map::position& p) const {
+    return map_.source(p, kBlockSize * 2) + p.part * kHalvesPerLane * 2;
   }
 
-  __device__ __forceinline__ bool exists(const position& p) const {
-    return p.token < region_.tokens && p.block < region_.blocks;
-  }
-
-  __device__ __forceinline__ const uint8_t* address(const position& p) const {
-    const int token = p.token < region_.last_token ? p.token : region_.last_token;
-    return source_.base + (region_.first_token + token) * source_.row_bytes +
-           ((region_.first_block + p.block) * kBlockSize + p.part * kHalvesPerLane) * 2;
-  }
-
-  row_source source_;
-  activation_region region_;
-  uint8_t* tile_;
-  int row_bytes_;
+  map map_;
   uint4 halves_[kBatch];
+};
+
+struct q8_1_encoder {
+  static constexpr int kBlockBytes = kQ8_1BlockBytes;
+  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
+    quantize_fp16_to_q8_1_smem<false>(halves, block);
+  }
+};
+
+/// All lanes encode, since they share a block's maximum; the block may be null, as in quantize_fp16_to_q8_1_smem.
+struct dequantizing_encoder {
+  static constexpr int kBlockBytes = kFp16BlockBytes;
+  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
+    const q8_1_lane lane = encode_q8_1<false>(halves);
+    if (block != nullptr) store_fp16(block, dequantize_q8_1(lane));
+  }
+};
+
+struct direct_encoder {
+  static constexpr int kBlockBytes = kFp16BlockBytes;
+  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
+    if (block != nullptr) store_fp16(block, split_even_odd(halves));
+  }
+};
+
+template <int kThreads, int kBatch>
+class fp16_activations : public fp16_rows<q8_1_encoder, kThreads, kBatch> {
+  using fp16_rows<q8_1_encoder, kThreads, kBatch>::fp16_rows;
+};
+
+template <int kThreads, int kBatch>
+class dequantized_fp16_activations : public fp16_rows<dequantizing_encoder, kThreads, kBatch> {
+  using fp16_rows<dequantizing_encoder, kThreads, kBatch>::fp16_rows;
+};
+
+template <int kThreads, int kBatch>
+class direct_fp16_activations : public fp16_rows<direct_encoder, kThreads, kBatch> {
+  using fp16_rows<direct_encoder, kThreads, kBatch>::fp16_rows;
+};
+
+/// A word where rows may begin at any even address.
+__device__ __forceinline__ uint32_t load_word(const uint8_t* address, int access_bytes) {
+  if (access_bytes >= 4) return arch::load_global<uint32_t>(address);
+  return arch::load_global<uint16_t>(address) | uint32_t{arch::load_global<uint16_t>(address + 2)} << 16;
+}
+
+/// Dequantizes Q8_1 rows: a portion is eight elements and the scale of their block.
+template <int kThreads, int kBatch>
+class dequantized_q8_1_activations {
+ public:
+  static constexpr int kBlockBytes = kFp16BlockBytes;
+  static constexpr bool kAsynchronous = false;
+
+  __device__ dequantized_q8_1_activations(const row_source& source, const activation_region& region, uint8_t* tile,
+                                          int row_bytes)
+      : map_(source, region, tile, row_bytes) {}
+
+  __device__ int portions() const { return map_.count(); }
+
+  __device__ __forceinline__ void load(int first) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const auto p = map_.locate(first, i);
+      lanes_[i] = {};
+      if (map_.exists(p)) {
+        const uint8_t* const block = map_.source(p, kQ8_1BlockBytes);
+        const uint8_t* const quants = block + 4 + p.part * kHalvesPerLane;
+        lanes_[i].scale = arch::load_global<uint16_t>(block);
+        lanes_[i].qs[0] = load_word(quants, map_.access_bytes());
+        lanes_[i].qs[1] = load_word(quants + 4, map_.access_bytes());
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(int first) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const auto p = map_.locate(first, i);
+      if (map_.has_place(p)) store_fp16(map_.place(p), dequantize_q8_1(lanes_[i]));
+    }
+  }
+
+ private:
+  portion_map<kThreads, kLanesPerBlock, kBlockBytes> map_;
+  q8_1_lane lanes_[kBatch];
 };
 
 /// Copies Q8_1 rows: a portion is 12 bytes, a third of a block, which keeps the word accesses of a warp contiguous.
 template <int kThreads, int kBatch>
 class q8_1_activations {
  public:
-  static constexpr pipeline kPipeline = pipeline::separate;
+  static constexpr int kBlockBytes = kQ8_1BlockBytes;
+  static constexpr bool kAsynchronous = true;  ///< rows can be copied as they are
   static constexpr int kPortionBytes = 12;
-  static constexpr int kPortionsPerBlock = kActivationBlockBytes / kPortionBytes;
 
   __device__ q8_1_activations(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
-      : source_(source), region_(region), tile_(tile), row_bytes_(row_bytes) {}
+      : map_(source, region, tile, row_bytes) {}
 
-  __device__ int portions() const { return region_.tokens * region_.block_slots * kPortionsPerBlock; }
+  __device__ int portions() const { return map_.count(); }
 
   __device__ __forceinline__ void load(int first) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      const position p = locate(first + i * kThreads + arch::thread_index());
-      const bool exists = p.token < region_.tokens && p.block < region_.blocks;
-      const int token = p.token < region_.last_token ? p.token : region_.last_token;
-      const uint8_t* address = source_.base + (region_.first_token + token) * source_.row_bytes +
-                               (region_.first_block + p.block) * kActivationBlockBytes + p.part * kPortionBytes;
+      const auto p = map_.locate(first, i);
+      const bool exists = map_.exists(p);
+      const uint8_t* const portion = map_.source(p, kQ8_1BlockBytes) + p.part * kPortionBytes;
 #pragma unroll
-      for (int j = 0; j < 3; ++j) words_[i][j] = exists ? load_word(address + 4 * j) : 0;
+      for (int j = 0; j < 3; ++j) words_[i][j] = exists ? load_word(portion + 4 * j, map_.access_bytes()) : 0;
     }
   }
 
   __device__ __forceinline__ void store(int first) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
-      const position p = locate(first + i * kThreads + arch::thread_index());
-      if (p.token >= region_.tokens) continue;
-      uint8_t* portion = tile_ + p.token * row_bytes_ + p.block * kActivationBlockBytes + p.part * kPortionBytes;
+      const auto p = map_.locate(first, i);
+      if (!map_.has_place(p)) continue;
+      uint8_t* const portion = map_.place(p) + p.part * kPortionBytes;
 #pragma unroll
       for (int j = 0; j < 3; ++j) arch::store_shared<uint32_t>(portion + 4 * j, words_[i][j]);
     }
   }
 
  private:
-  struct position {
-    int token;
-    int block;
-    int part;
-  };
-
-  __device__ __forceinline__ position locate(int portion) const {
-    const unsigned block = static_cast<unsigned>(portion) / kPortionsPerBlock;
-    const unsigned slots = static_cast<unsigned>(region_.block_slots);
-    return {static_cast<int>(block / slots), static_cast<int>(block % slots),
-            static_cast<int>(static_cast<unsigned>(portion) % kPortionsPerBlock)};
-  }
-
-  __device__ __forceinline__ uint32_t load_word(const uint8_t* address) const {
-    if (source_.access_bytes >= 4) return arch::load_global<uint32_t>(address);
-    return arch::load_global<uint16_t>(address) | uint32_t{arch::load_global<uint16_t>(address + 2)} << 16;
-  }
-
-  row_source source_;
-  activation_region region_;
-  uint8_t* tile_;
-  int row_bytes_;
+  portion_map<kThreads, kQ8_1BlockBytes / kPortionBytes, kBlockBytes> map_;
   uint32_t words_[kBatch][3];
 };
 

@@ -16,7 +16,8 @@ namespace detail Q4FUSE_HIDDEN {
 /// 16-byte aligned along a row, and their 36-word stride spreads 8 rows over all 32 banks.
 inline constexpr int kPieceBlocks = 8;
 inline constexpr int kWeightBlockBytes = 18;
-inline constexpr int kActivationBlockBytes = 36;
+inline constexpr int kQ8_1BlockBytes = 36;  ///< a block of an activation tile for integer dots
+inline constexpr int kFp16BlockBytes = 64;  ///< and for FP16 ones
 inline constexpr int kWeightPieceBytes = kPieceBlocks * kWeightBlockBytes;
 inline constexpr int kWarpSize = 32;
 
@@ -27,10 +28,10 @@ __host__ __device__ constexpr int64_t ceil_div(int64_t value, int64_t divisor) {
   return (value + divisor - 1) / divisor;
 }
 
-/// Bytes between two tokens of a Q8_1 tile with room for `blocks` blocks (rounded up to whole pairs). The stride in
-/// words is 4 modulo 8, so that the word reads of 8 tokens x 4 lanes fall on 32 different banks, and 16-byte aligned.
-__host__ __device__ constexpr int64_t activation_row_bytes(int64_t blocks) {
-  const int64_t words = round_up(blocks, 2) * (kActivationBlockBytes / 4);
+/// Bytes between two tokens of a tile with room for `blocks` blocks (rounded up to whole pairs). The stride in words is
+/// 4 modulo 8, so that the word reads of 8 tokens x 4 lanes fall on 32 different banks, and 16-byte aligned.
+__host__ __device__ constexpr int64_t activation_row_bytes(int64_t blocks, int block_bytes) {
+  const int64_t words = round_up(blocks, 2) * (block_bytes / 4);
   return (words + (12 - words % 8) % 8) * 4;
 }
 
@@ -38,7 +39,7 @@ __host__ __device__ constexpr int64_t activation_row_bytes(int64_t blocks) {
 __host__ __device__ constexpr int partial_row_floats(int rows) { return rows + 4; }
 
 struct weight_bound_layout {
-  int64_t activations;  ///< Q8_1 rows of every token of the tile, over all of k
+  int64_t activations;  ///< rows of every token of the tile, over all of k
   int64_t weights;      ///< one private ring of stages per warp
   int64_t partials;     ///< two buffers of partial sums of all warps
   int64_t total;
@@ -46,32 +47,38 @@ struct weight_bound_layout {
 
 /// Offsets in bytes. `warp_rows` weight rows a warp and stage, `tokens` the tokens that are really there.
 __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int warps, int warp_rows, int stages,
-                                                                           int64_t tokens, int64_t k_blocks) {
+                                                                           int64_t tokens, int64_t k_blocks,
+                                                                           int block_bytes) {
   weight_bound_layout map{};
   map.weights = 0;
   map.partials = map.weights + int64_t{warps} * stages * warp_rows * kWeightPieceBytes;
   map.activations = map.partials + int64_t{2} * warps * tokens * partial_row_floats(warp_rows) * 4;
-  map.total = map.activations + tokens * activation_row_bytes(k_blocks);
+  map.total = map.activations + tokens * activation_row_bytes(k_blocks, block_bytes);
   return map;
 }
 
+/// Two rings, of weight stages and of activation stages.
 struct tile_layout {
-  int weights;      ///< offset within a stage: tile_n pieces
-  int activations;  ///< offset within a stage: tile_m rows of one piece
-  int stage;        ///< bytes of one stage
+  int weights;
+  int weight_stage;  ///< bytes: tile_n pieces
+  int activations;
+  int activation_stage;  ///< bytes: tile_m rows of one piece
   int total;
 };
 
-__host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_m, int stages) {
+__host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_m, int weight_stages,
+                                                           int activation_stages, int block_bytes) {
   tile_layout map{};
   map.weights = 0;
-  map.activations = tile_n * kWeightPieceBytes;
-  map.stage = map.activations + tile_m * static_cast<int>(activation_row_bytes(kPieceBlocks));
-  map.total = map.stage * stages;
+  map.weight_stage = tile_n * kWeightPieceBytes;
+  map.activations = map.weights + weight_stages * map.weight_stage;
+  map.activation_stage = tile_m * static_cast<int>(activation_row_bytes(kPieceBlocks, block_bytes));
+  map.total = map.activations + activation_stages * map.activation_stage;
   return map;
 }
 
-static_assert(activation_row_bytes(kPieceBlocks) == 304, "76 words: 12 modulo 32");
+static_assert(activation_row_bytes(kPieceBlocks, kQ8_1BlockBytes) == 304, "76 words: 12 modulo 32");
+static_assert(activation_row_bytes(kPieceBlocks, kFp16BlockBytes) == 528, "132 words: 4 modulo 32");
 
 }  // namespace detail
 Q4FUSE_NAMESPACE_END

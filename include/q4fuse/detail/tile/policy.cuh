@@ -3,6 +3,7 @@
 // A kernel_config at compile time: what the kernels of both families are templates over.
 
 #include <q4fuse/detail/mainloop/dot_dp4a.cuh>
+#include <q4fuse/detail/mainloop/dot_f16.cuh>
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
 #include <q4fuse/plan.hpp>
@@ -11,6 +12,22 @@
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
+
+/// The dot of an instruction for a warp tile.
+template <dot_instruction kInstruction, int kRowTiles, int kTokenTiles>
+struct select_dot;
+template <int kRowTiles, int kTokenTiles>
+struct select_dot<dot_instruction::dp4a, kRowTiles, kTokenTiles> {
+  using type = dot_dp4a<kRowTiles, kTokenTiles>;
+};
+template <int kRowTiles, int kTokenTiles>
+struct select_dot<dot_instruction::mma_m16n8k32_s8, kRowTiles, kTokenTiles> {
+  using type = dot_mma<kRowTiles, kTokenTiles>;
+};
+template <int kRowTiles, int kTokenTiles>
+struct select_dot<dot_instruction::mma_m16n8k16_f16, kRowTiles, kTokenTiles> {
+  using type = dot_f16<kRowTiles, kTokenTiles>;
+};
 
 template <int kIndex>
 struct policy {
@@ -31,10 +48,10 @@ struct policy {
   static_assert(kWarpRows % 16 == 0 && (kFewTokens ? kWarpRows == 16 : kWarpTokens % 8 == 0),
                 "a warp tile is made of 16 x 8 tiles, or is 16 rows of few tokens");
 
-  using tile_dot = std::conditional_t<kConfig.instruction == dot_instruction::mma_m16n8k32_s8,
-                                      dot_mma<kWarpRows / 16, (kWarpTokens + 7) / 8>,
-                                      dot_dp4a<kWarpRows / 16, (kWarpTokens + 7) / 8>>;
+  using tile_dot = typename select_dot<kConfig.instruction, kWarpRows / 16, (kWarpTokens + 7) / 8>::type;
   using dot = std::conditional_t<kFewTokens, dot_gemv<kWarpTokens>, tile_dot>;
+  static constexpr int kBlockBytes = activation_block_bytes(kConfig.instruction);
+  static_assert(dot::kBlockBytes == kBlockBytes, "the plan and the dot agree on the activation tile");
 };
 
 }  // namespace detail

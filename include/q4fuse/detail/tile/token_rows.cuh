@@ -1,6 +1,6 @@
 #pragma once
 
-// Where a lane finds its tokens in a Q8_1 tile.
+// Where a lane finds its tokens in an activation tile.
 
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/tile/layout.hpp>

@@ -73,6 +73,29 @@ inline uint16_t float_to_half_rn(float value) {
 #endif
 }
 
+/// Applies an operation on doubles to both halves, and rounds its result once.
+template <class Operation, class... Words>
+uint32_t each_half(const Operation& operation, Words... words) {
+  uint32_t result = 0;
+  for (int shift = 0; shift < 32; shift += 16) {
+    const double exact = operation(static_cast<double>(half_to_float(static_cast<uint16_t>(words >> shift)))...);
+    const uint32_t bits = std::isnan(exact) ? 0x7FFFu : static_cast<__half_raw>(__double2half(exact)).x;
+    result |= bits << shift;
+  }
+  return result;
+}
+inline uint32_t add_rn_f16x2(uint32_t a, uint32_t b) {
+  return each_half([](double x, double y) { return x + y; }, a, b);
+}
+inline uint32_t mul_rn_f16x2(uint32_t a, uint32_t b) {
+  return each_half([](double x, double y) { return x * y; }, a, b);
+}
+/// The sum of a product and a half can take more bits than a double has, but only where one of the two is too small to
+/// turn the other's rounding to half.
+inline uint32_t fma_rn_f16x2(uint32_t a, uint32_t b, uint32_t c) {
+  return each_half([](double x, double y, double z) { return x * y + z; }, a, b, c);
+}
+
 inline int dp4a(uint32_t a, uint32_t b, int c) {
   auto sum = static_cast<uint32_t>(c);
   for (int i = 0; i < 32; i += 8) {
@@ -96,6 +119,7 @@ inline uint32_t max_u16x2(uint32_t a, uint32_t b) {
   const uint32_t high_a = a & 0xFFFF0000u, high_b = b & 0xFFFF0000u;
   return (low_a > low_b ? low_a : low_b) | (high_a > high_b ? high_a : high_b);
 }
+inline uint32_t min_u16x2(uint32_t a, uint32_t b) { return ~max_u16x2(~a, ~b); }
 
 }  // namespace detail::arch
 Q4FUSE_NAMESPACE_END

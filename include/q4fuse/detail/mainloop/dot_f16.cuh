@@ -1,0 +1,63 @@
+#pragma once
+
+// FP16 dots on the tensor cores, for the math modes without a rescale a block: the scales are in the operands, and the
+// sums stay in the accumulators over all of k.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/mma_f16_sm75.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/mainloop/warp_tile.cuh>
+#include <q4fuse/detail/quant/fp16_weights.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Sums of a warp tile by mma.m16n8k16. Activations lie as in quant/fp16_activations.cuh.
+template <int kRowTiles, int kTokenTiles>
+class dot_f16 : public warp_tile_sums<kRowTiles, kTokenTiles> {
+ public:
+  static constexpr int kRequiredArch = 75;
+  static constexpr int kBlockBytes = kFp16BlockBytes;
+  static constexpr float kSumScale = 1.0f;
+
+  /// Adds block kBlock (0 or 1) of the pair at `weights` (row 0 of the warp tile) times the block at `activations`
+  /// (token 0 of the warp tile).
+  template <int kBlock, class TokenRows>
+  __device__ __forceinline__ void multiply(const uint8_t* weights, const uint8_t* activations, const TokenRows& rows) {
+    const int g = arch::lane_index() / 4;
+    const int t = arch::lane_index() % 4;
+    uint32_t a[kRowTiles][2][4];
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint8_t* pair = weights + (16 * i + 8 * half + g) * kWeightPieceBytes;
+        const fp16_weights w = dequantize_q4_0(load_quants<kBlock>(pair, t), load_weight_scale_f16x2<kBlock>(pair));
+#pragma unroll
+        for (int group = 0; group < 2; ++group) {
+          a[i][group][half] = w.even[group];
+          a[i][group][half + 2] = w.odd[group];
+        }
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < kTokenTiles; ++j) {
+      const uint8_t* halves = activations + rows.offset(8 * j + g) + 4 * t;
+#pragma unroll
+      for (int group = 0; group < 2; ++group) {
+        const uint32_t b[2] = {arch::load_shared<uint32_t>(halves + 32 * group),
+                               arch::load_shared<uint32_t>(halves + 32 * group + 16)};
+#pragma unroll
+        for (int i = 0; i < kRowTiles; ++i) arch::mma_m16n8k16_f16(this->sums_[i][j], a[i][group], b);
+      }
+    }
+  }
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
