@@ -3,6 +3,7 @@
 #include "emulator/faults/fault_harness.hpp"
 #include "reference/oracle.hpp"
 
+#include <q4fuse/detail/arch/mma_f16_sm75.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
 
 #include <cfloat>
@@ -43,7 +44,7 @@ TEST(arch_numeric, float_to_half_rounds_to_nearest_even) {
     uint32_t bits = (random() & 0x807FFFFFu) | (100 + random() % 50) << 23;
     if (i % 2 == 0) bits = (bits & ~0x1FFFu) | (i % 4 == 0 ? 0x1000u : 0x0FFFu + random() % 3);
     const float value = arch::bits_to_float(bits);
-    EXPECT_EQ(arch::float_to_half_rn(value), q4fuse_reference::float_to_half(value)) << bits;
+    EXPECT_EQ(arch::float_to_half_rn(value), q4fuse_reference::double_to_half(static_cast<double>(value))) << bits;
   }
   EXPECT_EQ(arch::float_to_half_rn(65519.996f), 0x7BFF);
   EXPECT_EQ(arch::float_to_half_rn(65520.0f), 0x7C00);
@@ -106,6 +107,49 @@ TEST(arch_numeric, integer_instructions) {
     for (int byte = 0; byte < 4; ++byte) EXPECT_EQ(permuted >> (8 * byte) & 0xFF, bytes[c >> (4 * byte) & 7]);
     EXPECT_EQ(arch::and_xor(a, b, c), (a & b) ^ c);
     EXPECT_EQ(arch::max_u16x2(a, b), std::max(a >> 16, b >> 16) << 16 | std::max(a & 0xFFFF, b & 0xFFFF));
+    EXPECT_EQ(arch::min_u16x2(a, b), std::min(a >> 16, b >> 16) << 16 | std::min(a & 0xFFFF, b & 0xFFFF));
+  }
+}
+
+/// Low and high half against the same operation on long doubles, whose 64 bits hold every result that is no overflow.
+void expect_halves(uint32_t actual, long double low, long double high, const char* what) {
+  const long double wanted[2] = {low, high};
+  for (int i = 0; i < 2; ++i) {
+    const auto half = static_cast<uint16_t>(actual >> (16 * i));
+    const double value = q4fuse_reference::half_to_double(half);
+    if (std::isnan(wanted[i])) {
+      EXPECT_TRUE(std::isnan(value)) << what;
+      continue;
+    }
+    // To odd, so that rounding to half does not see a tie where there is none.
+    auto narrow = static_cast<double>(wanted[i]);
+    if (static_cast<long double>(narrow) != wanted[i]) {
+      if (std::fabs(static_cast<long double>(narrow)) > std::fabs(wanted[i])) narrow = std::nextafter(narrow, 0.0);
+      uint64_t bits;
+      std::memcpy(&bits, &narrow, sizeof(bits));
+      bits |= 1;
+      std::memcpy(&narrow, &bits, sizeof(bits));
+    }
+    EXPECT_EQ(value, q4fuse_reference::half_to_double(q4fuse_reference::double_to_half(narrow))) << what;
+  }
+}
+
+long double half_value(uint32_t halves, int i) {
+  return static_cast<long double>(q4fuse_reference::half_to_double(static_cast<uint16_t>(halves >> (16 * i))));
+}
+
+TEST(arch_numeric, one_rounding_a_half) {
+  std::mt19937 random(4);
+  for (int i = 0; i < 300000; ++i) {
+    const uint32_t a = random(), c = random();
+    // Every other time all exponents are close, where sums cancel and end in ties.
+    const uint32_t b = i % 2 == 0 ? random() : (a & 0x7C007C00u) ^ (random() & 0x83FF83FFu);
+    const long double x[2] = {half_value(a, 0), half_value(a, 1)};
+    const long double y[2] = {half_value(b, 0), half_value(b, 1)};
+    const long double z[2] = {half_value(c, 0), half_value(c, 1)};
+    expect_halves(arch::add_rn_f16x2(a, b), x[0] + y[0], x[1] + y[1], "add");
+    expect_halves(arch::mul_rn_f16x2(a, b), x[0] * y[0], x[1] * y[1], "mul");
+    expect_halves(arch::fma_rn_f16x2(a, b, c), x[0] * y[0] + z[0], x[1] * y[1] + z[1], "fma");
   }
 }
 
@@ -147,6 +191,44 @@ __global__ void product_kernel(const matrices* m) {
   }
 }
 
+/// The same of a 16 x 16 and a 16 x 8 matrix of halves, added to c.
+struct half_matrices {
+  uint16_t a[16][16];
+  uint16_t b[16][8];
+  float c[16][8];
+};
+
+__global__ void half_product_kernel(const half_matrices* m) {
+  const int g = arch::lane_index() >> 2;
+  const int t = arch::lane_index() & 3;
+  uint32_t a[4];
+  uint32_t b[2];
+  for (int i = 0; i < 4; ++i) {
+    const uint16_t* row = m->a[g + (i % 2) * 8] + 2 * t + (i / 2) * 8;
+    a[i] = row[0] | uint32_t{row[1]} << 16;
+  }
+  for (int i = 0; i < 2; ++i) {
+    const int k = 2 * t + 8 * i;
+    b[i] = m->b[k][g] | uint32_t{m->b[k + 1][g]} << 16;
+  }
+  float d[4];
+  for (int i = 0; i < 4; ++i) d[i] = m->c[g + (i / 2) * 8][2 * t + i % 2];
+  arch::mma_m16n8k16_f16(d, a, b);
+  for (int i = 0; i < 4; ++i) {
+    const int row = g + (i / 2) * 8;
+    const int column = 2 * t + i % 2;
+    auto wanted = static_cast<double>(m->c[row][column]);
+    for (int k = 0; k < 16; ++k) {
+      wanted += q4fuse_reference::half_to_double(m->a[row][k]) * q4fuse_reference::half_to_double(m->b[k][column]);
+    }
+    if (std::isfinite(wanted)) {
+      EXPECT_EQ(d[i], static_cast<float>(wanted)) << row << ", " << column;
+    } else {
+      EXPECT_FALSE(std::isfinite(d[i])) << row << ", " << column;
+    }
+  }
+}
+
 class arch_warp : public emulator_faults {};
 Q4FUSE_FOR_EVERY_SCHEDULE(arch_warp);
 
@@ -161,6 +243,26 @@ TEST_P(arch_warp, matrix_product) {
   }
   for (int& value : m.c) value = static_cast<int>(random());
   expect_clean(run(product_kernel, {64}, &m));
+}
+
+TEST_P(arch_warp, matrix_product_of_halves) {
+  std::mt19937 random(5);
+  half_matrices m;
+  // Integers of a few bits, so that every order of summation gives the same double; one row of corner cases.
+  const auto small = [&] { return q4fuse_reference::double_to_half(static_cast<double>(random() % 4001) - 2000.0); };
+  for (auto& row : m.a) {
+    for (uint16_t& value : row) value = small();
+  }
+  for (auto& row : m.b) {
+    for (uint16_t& value : row) value = small();
+  }
+  for (auto& row : m.c) {
+    for (float& value : row) value = static_cast<float>(random() % 0xFFFFFF);
+  }
+  for (uint16_t& value : m.a[3]) value = 0x0001;
+  m.a[5][11] = 0x7C00;
+  m.a[6][2] = 0x7E00;
+  expect_clean(run(half_product_kernel, {64}, &m));
 }
 
 __global__ void shuffle_kernel() {

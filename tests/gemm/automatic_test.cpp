@@ -8,6 +8,10 @@ namespace {
 
 class automatic : public gpu_test {};
 
+class automatic_in : public gpu_test_with<math_mode> {};
+INSTANTIATE_TEST_SUITE_P(math, automatic_in, ::testing::ValuesIn(kMathModes),
+                         [](const auto& instance) { return std::string(to_string(instance.param)); });
+
 /// gemm_q4_0_fp16 with a workspace of exactly the queried size, in guard zones.
 gemm_outcome run_automatic(const gemm_case& c, const gemm_inputs& inputs, const q4fuse::gemm_options& options,
                            size_t* workspace_bytes) {
@@ -16,12 +20,12 @@ gemm_outcome run_automatic(const gemm_case& c, const gemm_inputs& inputs, const 
   guarded_buffer<__half> x(with_stride(inputs.x, m, k, c.x_stride()), c.x_misalignment);
   guarded_buffer<float> y(strided_count(m, n, c.y_stride()), c.y_misalignment);
   gemm_outcome outcome;
-  outcome.status = q4fuse::gemm_q4_0_fp16_workspace_size(c.shape, options, workspace_bytes);
+  outcome.status = workspace_size(c.math, c.shape, options, workspace_bytes);
   if (!outcome.status.ok()) return outcome;
   guarded_buffer<uint8_t> workspace(*workspace_bytes);
   outcome.status =
-      q4fuse::gemm_q4_0_fp16(w.data(), x.data(), y.data(), c.shape, *workspace_bytes == 0 ? nullptr : workspace.data(),
-                             *workspace_bytes, options, nullptr);
+      gemm_automatic(c.math, w.data(), x.data(), y.data(), c.shape, *workspace_bytes == 0 ? nullptr : workspace.data(),
+                     *workspace_bytes, options, nullptr);
   EXPECT_EQ(synchronize(), cudaSuccess) << c.describe();
   EXPECT_TRUE(w.guards_intact() && x.guards_intact() && y.guards_intact() && workspace.guards_intact())
       << "guard zone written, automatic, " << c.describe();
@@ -30,44 +34,44 @@ gemm_outcome run_automatic(const gemm_case& c, const gemm_inputs& inputs, const 
 }
 
 // All three entry points: right, and the automatic one equal bit for bit to the pipeline that the plan names.
-TEST_F(automatic, any_number_of_tokens) {
+TEST_P(automatic_in, any_number_of_tokens) {
   q4fuse::device_info device;
   ASSERT_TRUE(query(&device).ok());
   for (const int64_t m : kTokenCounts) {
     for (const gemm_shape shape : {gemm_shape{m, 77, 160}, gemm_shape{m, 1, 1056}, gemm_shape{m, 5472, 64}}) {
       if (m == 0 || (kEmulated && (m > 9 || shape.n > 77))) continue;
-      const gemm_case c{shape};
+      const gemm_case c{shape, std::nullopt, GetParam()};
       const gemm_inputs inputs = make_inputs(shape, activation_kind::outliers, weight_kind::outliers);
       EXPECT_TRUE(expect_pipelines_agree(c, inputs));
       size_t bytes = 0;
       const gemm_outcome chosen = run_automatic(c, inputs, c.options(), &bytes);
       EXPECT_TRUE(chosen.status.ok()) << to_string(chosen.status);
       const gemm_outcome same =
-          plan(shape, device).source == pipeline::fused ? run_fused(c, inputs) : run_separate(c, inputs);
+          plan(shape, device, c.math).source == pipeline::fused ? run_fused(c, inputs) : run_separate(c, inputs);
       EXPECT_TRUE(equal_bits(chosen.y, same.y, shape.n, "automatic against its own pipeline, " + c.describe()));
     }
   }
 }
 
-TEST_F(automatic, shards_as_input_features) {
+TEST_P(automatic_in, shards_as_input_features) {
   for (const int64_t k : kShards) {
     for (const int64_t m : {1, 8, 33, 129}) {
       if (kEmulated && (m > 1 || k != 5472)) continue;
       const gemm_shape shape{m, 33, k};
-      EXPECT_TRUE(expect_pipelines_agree({shape}, make_inputs(shape)));
+      EXPECT_TRUE(expect_pipelines_agree({shape, std::nullopt, GetParam()}, make_inputs(shape)));
     }
   }
 }
 
 // The workspace is what the plan says: none for fused, the Q8_1 blocks for separate.
-TEST_F(automatic, workspace_query_follows_the_plan) {
+TEST_P(automatic_in, workspace_query_follows_the_plan) {
   q4fuse::device_info device;
   ASSERT_TRUE(query(&device).ok());
   for (const gemm_shape shape : {gemm_shape{1, 4096, 4096}, gemm_shape{64, 4096, 4096}, gemm_shape{4096, 4096, 4096},
                                  gemm_shape{0, 64, 64}, gemm_shape{64, 64, 0}}) {
     size_t bytes = 1;
-    ASSERT_TRUE(q4fuse::gemm_q4_0_fp16_workspace_size(shape, {}, &bytes).ok());
-    const bool separate = plan(shape, device).source == pipeline::separate && shape.m > 0 && shape.k > 0;
+    ASSERT_TRUE(workspace_size(GetParam(), shape, {}, &bytes).ok());
+    const bool separate = plan(shape, device, GetParam()).source == pipeline::separate && shape.m > 0 && shape.k > 0;
     const auto blocks = static_cast<size_t>(shape.m * shape.k / 32 * 36);
     if (separate)
       EXPECT_GE(bytes, blocks);
@@ -81,13 +85,14 @@ class automatic_forced : public forced_kernel {};
 // Forcing kernel and pipeline: the same bits from either, in a guarded workspace of exactly the queried size.
 TEST_P(automatic_forced, either_pipeline_gives_the_bits_of_the_forced_kernel) {
   if (!runs_here()) return expect_refused();
-  gemm_case c{{kEmulated ? 3 : config().tile_m + 1, config().tile_n + 1, 544}, config()};
+  gemm_case c{{kEmulated ? 3 : config().tile_m + 1, config().tile_n + 1, 544}, config(), math()};
   for (const bool strided : {false, true}) {
     c.ldx = strided ? 544 + 5 : 0;
     c.ldy = strided ? c.shape.n + 3 : 0;
     const gemm_inputs inputs = make_inputs(c.shape, activation_kind::edges, weight_kind::edges);
     const auto wanted = run_fused(c, inputs).y;
     for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+      if (source == pipeline::separate && !has_separate_pipeline(math())) continue;
       size_t bytes = 0;
       const gemm_outcome actual = run_automatic(c, inputs, c.options(source), &bytes);
       EXPECT_TRUE(actual.status.ok()) << to_string(actual.status);

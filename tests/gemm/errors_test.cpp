@@ -34,18 +34,20 @@ gemm_options strides(int64_t ldx, int64_t ldy) {
   return options;
 }
 
-gemm_options force(const kernel_config& config, pipeline source = pipeline::fused) {
+gemm_options force(const kernel_config& config, pipeline source = pipeline::fused, math_mode math = math_mode::exact) {
   gemm_options options;
   options.plan.emplace();
   options.plan->config = config;
+  options.plan->math = math;
   options.plan->source = source;
   return options;
 }
 
-/// The kernel that runs on every device of the library.
-kernel_config portable_config() {
-  const auto* found = std::find_if(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
-                                   [](const kernel_config& c) { return required_arch(c.instruction) == 75; });
+/// A kernel that runs on every device of the library.
+kernel_config portable_config(math_mode math = math_mode::exact) {
+  const auto* found = std::find_if(
+      std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
+      [&](const kernel_config& c) { return required_arch(c.instruction) == 75 && serves(c.instruction, math); });
   EXPECT_NE(found, std::end(q4fuse::kKernelConfigs));
   return *found;
 }
@@ -56,18 +58,33 @@ class errors : public gpu_test {
 
   void expect(int entries, status_code wanted, const std::string& argument,
               const std::function<void(call_arguments&)>& spoil) {
+    for (const math_mode math : kMathModes) expect_in(math, entries, wanted, argument, spoil);
+  }
+
+  void expect_in(math_mode math, int entries, status_code wanted, const std::string& argument,
+                 const std::function<void(call_arguments&)>& spoil) {
     call_arguments a{w_.data(),   x_.data(),         blocks_.data(),    y_.data(),
                      {4, 24, 64}, workspace_.data(), workspace_.size(), {}};
     spoil(a);
-    if (entries & kFused)
-      expect_refusal(q4fuse::gemm_q4_0_fp16_fused(a.w, a.x, a.y, a.shape, a.options, nullptr), wanted, argument,
-                     "fused");
-    if (entries & kSeparate)
-      expect_refusal(q4fuse::gemm_q4_0_q8_1(a.w, a.blocks, a.y, a.shape, a.options, nullptr), wanted, argument,
-                     "separate");
+    const std::string mode = std::string(to_string(math)) + ", ";
+    if (entries & kFused) {
+      expect_refusal(gemm_fused(math, a.w, a.x, a.y, a.shape, a.options, nullptr), wanted, argument, mode + "fused");
+    }
+    if ((entries & kSeparate) && has_separate_pipeline(math)) {
+      expect_refusal(gemm_separate(math, a.w, a.blocks, a.y, a.shape, a.options, nullptr), wanted, argument,
+                     mode + "separate");
+    }
     if (entries & kAutomatic) {
-      expect_refusal(q4fuse::gemm_q4_0_fp16(a.w, a.x, a.y, a.shape, a.workspace, a.workspace_bytes, a.options, nullptr),
-                     wanted, argument, "automatic");
+      expect_refusal(gemm_automatic(math, a.w, a.x, a.y, a.shape, a.workspace, a.workspace_bytes, a.options, nullptr),
+                     wanted, argument, mode + "automatic");
+    }
+  }
+
+  /// Calls `test` with every mode that can be forced to quantize beforehand.
+  template <class Test>
+  static void for_separate(const Test& test) {
+    for (const math_mode math : kMathModes) {
+      if (has_separate_pipeline(math)) test(math);
     }
   }
 
@@ -80,7 +97,8 @@ class errors : public gpu_test {
   }
 
  private:
-  static void expect_refusal(const status& actual, status_code wanted, const std::string& argument, const char* name) {
+  static void expect_refusal(const status& actual, status_code wanted, const std::string& argument,
+                             const std::string& name) {
     EXPECT_EQ(actual.code(), wanted) << name << ": " << to_string(actual);
     EXPECT_EQ(actual.argument(), argument) << name;
   }
@@ -140,9 +158,11 @@ TEST_F(errors, null_pointer) {
     a.w = nullptr;  // not read for k = 0
     a.y = nullptr;
   });
-  expect(kAutomatic, status_code::null_pointer, "workspace", [](auto& a) {
-    a.options = force(portable_config(), pipeline::separate);
-    a.workspace = nullptr;
+  for_separate([&](math_mode math) {
+    expect_in(math, kAutomatic, status_code::null_pointer, "workspace", [&](auto& a) {
+      a.options = force(portable_config(math), pipeline::separate, math);
+      a.workspace = nullptr;
+    });
   });
 }
 
@@ -153,26 +173,49 @@ TEST_F(errors, misaligned_pointer) {
   for (const uintptr_t bytes : {1, 2, 3}) {
     expect(kAll, status_code::misaligned_pointer, "y", [&](auto& a) { a.y = shifted(a.y, bytes); });
   }
-  for (const uintptr_t bytes : {1, 2, 4, 8}) {
-    expect(kAutomatic, status_code::misaligned_pointer, "workspace", [&](auto& a) {
-      a.options = force(portable_config(), pipeline::separate);
-      a.workspace = shifted(static_cast<uint8_t*>(a.workspace), bytes);
-      a.workspace_bytes -= bytes;
-    });
-  }
+  for_separate([&](math_mode math) {
+    for (const uintptr_t bytes : {1, 2, 4, 8}) {
+      expect_in(math, kAutomatic, status_code::misaligned_pointer, "workspace", [&](auto& a) {
+        a.options = force(portable_config(math), pipeline::separate, math);
+        a.workspace = shifted(static_cast<uint8_t*>(a.workspace), bytes);
+        a.workspace_bytes -= bytes;
+      });
+    }
+  });
 }
 
 TEST_F(errors, workspace_too_small) {
-  size_t needed = 0;
-  const gemm_options options = force(portable_config(), pipeline::separate);
-  ASSERT_TRUE(q4fuse::gemm_q4_0_fp16_workspace_size({4, 24, 64}, options, &needed).ok());
-  ASSERT_GT(needed, 0u);
-  for (const size_t bytes : {size_t{0}, needed - 1}) {
-    expect(kAutomatic, status_code::workspace_too_small, "workspace_bytes", [&](auto& a) {
-      a.options = options;
-      a.workspace_bytes = bytes;
-    });
+  for_separate([&](math_mode math) {
+    size_t needed = 0;
+    const gemm_options options = force(portable_config(math), pipeline::separate, math);
+    ASSERT_TRUE(workspace_size(math, {4, 24, 64}, options, &needed).ok());
+    ASSERT_GT(needed, 0u);
+    for (const size_t bytes : {size_t{0}, needed - 1}) {
+      expect_in(math, kAutomatic, status_code::workspace_too_small, "workspace_bytes", [&](auto& a) {
+        a.options = options;
+        a.workspace_bytes = bytes;
+      });
+    }
+  });
+}
+
+// A plan for one mode in a call of another, and a kernel that does not serve the mode.
+TEST_F(errors, invalid_plan_for_the_math) {
+  for (const math_mode called : kMathModes) {
+    for (const math_mode planned : kMathModes) {
+      for (const math_mode served : kMathModes) {
+        if (called == planned && serves(portable_config(served).instruction, called)) continue;
+        expect_in(called, kAll, status_code::invalid_plan, "options.plan",
+                  [&](auto& a) { a.options = force(portable_config(served), pipeline::fused, planned); });
+      }
+    }
   }
+}
+
+TEST_F(errors, direct_fp16_has_no_separate_pipeline) {
+  expect_in(math_mode::direct_fp16, kAutomatic, status_code::invalid_plan, "options.plan", [](auto& a) {
+    a.options = force(portable_config(math_mode::direct_fp16), pipeline::separate, math_mode::direct_fp16);
+  });
 }
 
 TEST_F(errors, invalid_plan) {
@@ -193,10 +236,12 @@ TEST_F(errors, invalid_plan_for_the_shape) {
     q4fuse::device_info device;
     ASSERT_TRUE(query(&device).ok());
     if (device.code_arch < required_arch(config.instruction) || can_run(config, shape, device)) continue;
-    expect(kAll, status_code::invalid_plan, "options.plan", [&](auto& a) {
-      a.options = force(config);
-      a.shape = shape;
-    });
+    for (const math_mode math : kMathModes) {
+      expect_in(math, kAll, status_code::invalid_plan, "options.plan", [&](auto& a) {
+        a.options = force(config, pipeline::fused, math);
+        a.shape = shape;
+      });
+    }
   }
 }
 

@@ -42,24 +42,26 @@ class graph : public forced_kernel {
 TEST_P(graph, each_entry_point_is_captured_and_replayed) {
   if (!runs_here()) return expect_refused();
   for (const bool dependent : {false, true}) {
-    gemm_case c{{config().tile_m + 1, config().tile_n + 5, 576}, config()};
+    gemm_case c{{config().tile_m + 1, config().tile_n + 5, 576}, config(), math()};
     c.programmatic_dependent_launch = dependent;
     expect_replays(c, 1, [&](auto* w, auto* x, uint8_t*, size_t, float* y, cudaStream_t stream) {
-      expect_ok(q4fuse::gemm_q4_0_fp16_fused(w, x, y, c.shape, c.options(), stream));
+      expect_ok(gemm_fused(math(), w, x, y, c.shape, c.options(), stream));
     });
+    for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+      if (source == pipeline::separate && !has_separate_pipeline(math())) continue;
+      expect_replays(c, source == pipeline::fused ? 1 : 2,
+                     [&](auto* w, auto* x, uint8_t* scratch, size_t bytes, float* y, cudaStream_t stream) {
+                       expect_ok(gemm_automatic(math(), w, x, y, c.shape, scratch, bytes, c.options(source), stream));
+                     });
+    }
+    if (!has_separate_pipeline(math())) continue;
     expect_replays(c, 2, [&](auto* w, auto* x, uint8_t* scratch, size_t, float* y, cudaStream_t stream) {
       auto* const blocks = reinterpret_cast<q4fuse::block_q8_1*>(scratch);
       q4fuse::quantize_options quantize;
       quantize.programmatic_dependent_launch = dependent;
       expect_ok(q4fuse::quantize_fp16_to_q8_1(x, blocks, c.shape.m, c.shape.k, quantize, stream));
-      expect_ok(q4fuse::gemm_q4_0_q8_1(w, blocks, y, c.shape, c.options(), stream));
+      expect_ok(gemm_separate(math(), w, blocks, y, c.shape, c.options(), stream));
     });
-    for (const pipeline source : {pipeline::fused, pipeline::separate}) {
-      expect_replays(c, source == pipeline::fused ? 1 : 2,
-                     [&](auto* w, auto* x, uint8_t* scratch, size_t bytes, float* y, cudaStream_t stream) {
-                       expect_ok(q4fuse::gemm_q4_0_fp16(w, x, y, c.shape, scratch, bytes, c.options(source), stream));
-                     });
-    }
   }
 }
 

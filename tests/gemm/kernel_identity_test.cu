@@ -19,24 +19,24 @@ struct device_problem {
         y(static_cast<size_t>(s.m * s.n)),
         workspace(static_cast<size_t>(s.m * s.k / 32 * 36)) {}
 
-  std::vector<kernel_launch> fused(const q4fuse::gemm_options& options) {
+  std::vector<kernel_launch> fused(const q4fuse::gemm_options& options, math_mode math = math_mode::exact) {
     return captured_graph([&](cudaStream_t stream) {
-             const auto status = q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), shape, options, stream);
+             const auto status = gemm_fused(math, w.data(), x.data(), y.data(), shape, options, stream);
              EXPECT_TRUE(status.ok()) << to_string(status);
            })
         .kernels();
   }
-  std::vector<kernel_launch> separate(const q4fuse::gemm_options& options) {
+  std::vector<kernel_launch> separate(const q4fuse::gemm_options& options, math_mode math = math_mode::exact) {
     return captured_graph([&](cudaStream_t stream) {
-             const auto status = q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), shape, options, stream);
+             const auto status = gemm_separate(math, w.data(), blocks.data(), y.data(), shape, options, stream);
              EXPECT_TRUE(status.ok()) << to_string(status);
            })
         .kernels();
   }
-  std::vector<kernel_launch> automatic(const q4fuse::gemm_options& options) {
+  std::vector<kernel_launch> automatic(const q4fuse::gemm_options& options, math_mode math = math_mode::exact) {
     return captured_graph([&](cudaStream_t stream) {
-             const auto status = q4fuse::gemm_q4_0_fp16(w.data(), x.data(), y.data(), shape, workspace.data(),
-                                                        workspace.size(), options, stream);
+             const auto status = gemm_automatic(math, w.data(), x.data(), y.data(), shape, workspace.data(),
+                                                workspace.size(), options, stream);
              EXPECT_TRUE(status.ok()) << to_string(status);
            })
         .kernels();
@@ -50,14 +50,25 @@ struct device_problem {
   guarded_buffer<uint8_t> workspace;
 };
 
+/// What the provider of activations is called.
+std::string provider_name(pipeline source, math_mode math) {
+  const char* format = source == pipeline::fused ? "fp16_activations" : "q8_1_activations";
+  switch (math) {
+    case math_mode::exact: return std::string("::") + format;
+    case math_mode::dequantized_fp16: return std::string("::dequantized_") + format;
+    case math_mode::direct_fp16: return std::string("::direct_") + format;
+  }
+  return "";
+}
+
 /// The kernels are templates over the place of their configuration in kKernelConfigs and over the activations' source.
-void expect_kernel(const kernel_launch& launch, const kernel_config& config, pipeline source, const gemm_shape& shape) {
+void expect_kernel(const kernel_launch& launch, const kernel_config& config, pipeline source, const gemm_shape& shape,
+                   math_mode math = math_mode::exact) {
   const auto index = std::find(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs), config) -
                      std::begin(q4fuse::kKernelConfigs);
   const std::string wanted = std::string(to_string(config.family)) + "_kernel<" + std::to_string(index) + ",";
   EXPECT_NE(launch.name.find(wanted), std::string::npos) << launch.name << " is not " << wanted << "...>";
-  const char* provider = source == pipeline::fused ? "fp16_activations" : "q8_1_activations";
-  EXPECT_NE(launch.name.find(provider), std::string::npos) << launch.name;
+  EXPECT_NE(launch.name.find(provider_name(source, math)), std::string::npos) << launch.name;
   EXPECT_EQ(launch.threads, config.threads()) << launch.name;
   EXPECT_EQ(launch.shared_bytes, shared_memory_bytes(config, shape)) << launch.name;
   EXPECT_GT(launch.ctas, 0) << launch.name;
@@ -68,24 +79,25 @@ class kernel_identity : public forced_kernel {};
 TEST_P(kernel_identity, a_forced_plan_runs_the_kernel_it_names_and_only_that) {
   if (!runs_here()) return expect_refused();
   device_problem problem({config().tile_m + 1, config().tile_n + 1, 288});
-  const gemm_case c{problem.shape, config()};
+  const gemm_case c{problem.shape, config(), math()};
 
-  const auto fused = problem.fused(c.options());
+  const auto fused = problem.fused(c.options(), math());
   ASSERT_EQ(fused.size(), 1u);
-  expect_kernel(fused[0], config(), pipeline::fused, problem.shape);
+  expect_kernel(fused[0], config(), pipeline::fused, problem.shape, math());
 
-  const auto separate = problem.separate(c.options());
-  ASSERT_EQ(separate.size(), 1u);
-  expect_kernel(separate[0], config(), pipeline::separate, problem.shape);
-
-  const auto automatic_fused = problem.automatic(c.options(pipeline::fused));
+  const auto automatic_fused = problem.automatic(c.options(pipeline::fused), math());
   ASSERT_EQ(automatic_fused.size(), 1u);
-  expect_kernel(automatic_fused[0], config(), pipeline::fused, problem.shape);
+  expect_kernel(automatic_fused[0], config(), pipeline::fused, problem.shape, math());
 
-  const auto automatic_separate = problem.automatic(c.options(pipeline::separate));
+  if (!has_separate_pipeline(math())) return;
+  const auto separate = problem.separate(c.options(), math());
+  ASSERT_EQ(separate.size(), 1u);
+  expect_kernel(separate[0], config(), pipeline::separate, problem.shape, math());
+
+  const auto automatic_separate = problem.automatic(c.options(pipeline::separate), math());
   ASSERT_EQ(automatic_separate.size(), 2u);
   EXPECT_NE(automatic_separate[0].name.find("quantize_kernel"), std::string::npos) << automatic_separate[0].name;
-  expect_kernel(automatic_separate[1], config(), pipeline::separate, problem.shape);
+  expect_kernel(automatic_separate[1], config(), pipeline::separate, problem.shape, math());
 }
 
 Q4FUSE_FOR_EVERY_KERNEL(kernel_identity);
@@ -94,20 +106,20 @@ class kernel_choice : public gpu_test {};
 
 TEST_F(kernel_choice, no_two_configurations_share_a_kernel) {
   std::set<std::string> names;
-  size_t runnable = 0;
+  size_t kernels = 0;
   device_problem problem({3, 17, 64});
   q4fuse::device_info device;
   ASSERT_TRUE(query(&device).ok());
-  for (const kernel_config& config : q4fuse::kKernelConfigs) {
-    const gemm_case c{problem.shape, config};
-    if (!can_run(config, problem.shape, device)) continue;
-    ++runnable;
-    for (const auto& launches : {problem.fused(c.options()), problem.separate(c.options())}) {
-      for (const kernel_launch& launch : launches) names.insert(launch.name);
-    }
+  for (const forced_choice& choice : every_forced_choice()) {
+    const gemm_case c{problem.shape, q4fuse::kKernelConfigs[choice.index], choice.math};
+    if (!can_run(*c.config, problem.shape, device)) continue;
+    auto launches = problem.fused(c.options(), c.math);
+    if (has_separate_pipeline(c.math)) launches.push_back(problem.separate(c.options(), c.math).at(0));
+    for (const kernel_launch& launch : launches) names.insert(launch.name);
+    kernels += launches.size();
   }
-  EXPECT_GT(runnable, 0u);
-  EXPECT_EQ(names.size(), 2 * runnable);
+  EXPECT_GT(kernels, 0u);
+  EXPECT_EQ(names.size(), kernels);
 }
 
 TEST_F(kernel_choice, the_automatic_call_runs_what_plan_reports) {

@@ -11,7 +11,7 @@ class many_tokens : public forced_kernel {};
 // gridDim.y and .z end at 65535.
 TEST_P(many_tokens, past_65535) {
   const gemm_shape shape{70000, 33, 64};
-  EXPECT_EQ(expect_pipelines_agree({shape, config()}, make_inputs(shape, activation_kind::edges)), runs_here());
+  EXPECT_EQ(expect_pipelines_agree({shape, config(), math()}, make_inputs(shape, activation_kind::edges)), runs_here());
 }
 
 Q4FUSE_FOR_EVERY_KERNEL(many_tokens);

@@ -17,7 +17,7 @@ TEST_P(layout, rows_with_strides) {
     const gemm_shape shape{tokens(), config().tile_n + 1, k};
     const gemm_inputs inputs = make_inputs(shape);
     for (const auto& [x_gap, y_gap] : {std::pair<int64_t, int64_t>{1, 1}, {8, 4}, {32, 31}}) {
-      gemm_case c{shape, config()};
+      gemm_case c{shape, config(), math()};
       c.ldx = k + x_gap;
       c.ldy = shape.n + y_gap;
       EXPECT_EQ(expect_pipelines_agree(c, inputs), runs_here());
@@ -31,7 +31,7 @@ TEST_P(layout, misaligned_bases) {
     const gemm_shape shape{tokens(), config().tile_n + 1, k};
     const gemm_inputs inputs = make_inputs(shape);
     for (const size_t bytes : {2, 4, 8}) {
-      gemm_case c{shape, config()};
+      gemm_case c{shape, config(), math()};
       c.w_misalignment = bytes;
       EXPECT_EQ(expect_pipelines_agree(c, inputs), runs_here());
       c.w_misalignment = 0;
@@ -47,7 +47,7 @@ TEST_P(layout, misaligned_bases) {
 // The width of an access is a matter of speed: the bits of the result do not depend on it.
 TEST_P(layout, alignment_does_not_change_the_bits) {
   if (!runs_here()) return expect_refused();
-  gemm_case c{{tokens(), config().tile_n + 1, 512}, config()};
+  gemm_case c{{tokens(), config().tile_n + 1, 512}, config(), math()};
   const gemm_inputs inputs = make_inputs(c.shape);
   const auto aligned = run_fused(c, inputs).y;
   c.w_misalignment = 2;

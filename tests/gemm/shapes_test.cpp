@@ -14,7 +14,7 @@ TEST_P(shapes, at_the_edges_of_tiles_pieces_and_stages) {
   int ran = 0;
   uint64_t seed = 1;
   for (const gemm_shape& shape : shapes_for(config(), device, kEmulated)) {
-    ran += expect_pipelines_agree({shape, config()},
+    ran += expect_pipelines_agree({shape, config(), math()},
                                   make_inputs(shape, activation_kind::normal, weight_kind::normal, ++seed));
   }
   EXPECT_EQ(ran > 0, runs_here());
@@ -26,8 +26,8 @@ TEST_P(shapes, any_number_of_tokens) {
     if (m == 0 || (kEmulated && m > 17)) continue;
     // Pieces for every warp along k, and one block more.
     const gemm_shape shape{m, 77, 32 * (8 * std::max(config().warps_k, 4) + 1)};
-    ran +=
-        expect_pipelines_agree({shape, config()}, make_inputs(shape, activation_kind::outliers, weight_kind::outliers));
+    ran += expect_pipelines_agree({shape, config(), math()},
+                                  make_inputs(shape, activation_kind::outliers, weight_kind::outliers));
   }
   EXPECT_EQ(ran > 0, runs_here());
 }
@@ -36,7 +36,7 @@ TEST_P(shapes, shards_as_output_features) {
   for (const int64_t n : kShards) {
     if (kEmulated && n != 5472) continue;
     const gemm_shape shape{3, kEmulated ? 101 : n, 64};
-    EXPECT_EQ(expect_pipelines_agree({shape, config()}, make_inputs(shape)), runs_here());
+    EXPECT_EQ(expect_pipelines_agree({shape, config(), math()}, make_inputs(shape)), runs_here());
   }
 }
 
@@ -47,7 +47,7 @@ TEST_P(shapes, shards_as_input_features) {
     if (kEmulated && k != 5472) continue;
     for (const int64_t m : {int64_t{1}, int64_t{config().tile_m} + 1}) {
       const gemm_shape shape{kEmulated ? std::min<int64_t>(m, 2) : m, 17, k};
-      ran += expect_pipelines_agree({shape, config()}, make_inputs(shape));
+      ran += expect_pipelines_agree({shape, config(), math()}, make_inputs(shape));
     }
   }
   EXPECT_EQ(ran > 0, runs_here());

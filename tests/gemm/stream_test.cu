@@ -27,7 +27,7 @@ class streams : public forced_kernel {};
 TEST_P(streams, two_at_once_do_not_disturb_each_other) {
   if (!runs_here()) return expect_refused();
   constexpr int kRounds = 8;
-  const gemm_case c{{config().tile_m + 1, 4 * config().tile_n + 1, 2048}, config()};
+  const gemm_case c{{config().tile_m + 1, 4 * config().tile_n + 1, 2048}, config(), math()};
   const auto [m, n, k] = c.shape;
 
   struct lane {
@@ -52,12 +52,14 @@ TEST_P(streams, two_at_once_do_not_disturb_each_other) {
   for (size_t round = 0; round < kRounds; ++round) {
     for (const auto& l : lanes) {
       const cudaStream_t stream = l->stream.get();
-      const auto fused =
-          q4fuse::gemm_q4_0_fp16_fused(l->w.data(), l->x.data(), l->y[2 * round]->data(), c.shape, c.options(), stream);
-      const auto quantized = q4fuse::quantize_fp16_to_q8_1(l->x.data(), l->blocks.data(), m, k, {}, stream);
-      const auto separate = q4fuse::gemm_q4_0_q8_1(l->w.data(), l->blocks.data(), l->y[2 * round + 1]->data(), c.shape,
-                                                   c.options(), stream);
-      ASSERT_TRUE(fused.ok() && quantized.ok() && separate.ok());
+      float* const y[2] = {l->y[2 * round]->data(), l->y[2 * round + 1]->data()};
+      ASSERT_TRUE(gemm_fused(math(), l->w.data(), l->x.data(), y[0], c.shape, c.options(), stream).ok());
+      if (has_separate_pipeline(math())) {
+        ASSERT_TRUE(q4fuse::quantize_fp16_to_q8_1(l->x.data(), l->blocks.data(), m, k, {}, stream).ok());
+        ASSERT_TRUE(gemm_separate(math(), l->w.data(), l->blocks.data(), y[1], c.shape, c.options(), stream).ok());
+      } else {
+        ASSERT_TRUE(gemm_fused(math(), l->w.data(), l->x.data(), y[1], c.shape, c.options(), stream).ok());
+      }
     }
   }
   ASSERT_EQ(synchronize(), cudaSuccess);
@@ -72,7 +74,7 @@ TEST_P(streams, two_at_once_do_not_disturb_each_other) {
 
 TEST_P(streams, dependent_launch_waits_for_a_late_producer) {
   if (!runs_here()) return expect_refused();
-  gemm_case c{{std::min(config().tile_m, 8) + 1, config().tile_n + 1, 1056}, config()};
+  gemm_case c{{std::min(config().tile_m, 8) + 1, config().tile_n + 1, 1056}, config(), math()};
   c.programmatic_dependent_launch = true;
   const auto [m, n, k] = c.shape;
   const gemm_inputs inputs = make_inputs(c.shape);
@@ -88,6 +90,7 @@ TEST_P(streams, dependent_launch_waits_for_a_late_producer) {
   q4fuse::quantize_options quantize;
   quantize.programmatic_dependent_launch = true;
   for (const bool fused : {true, false, true, false}) {
+    if (!fused && !has_separate_pipeline(math())) continue;
     for (auto* buffer : {&y, &y_before}) buffer->poison();
     x.poison();
     blocks.poison();
@@ -96,10 +99,10 @@ TEST_P(streams, dependent_launch_waits_for_a_late_producer) {
                                                y_before.data(), static_cast<int64_t>(y_count));
     check(cudaGetLastError());
     if (fused) {
-      ASSERT_TRUE(q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), c.shape, c.options(), stream.get()).ok());
+      ASSERT_TRUE(gemm_fused(math(), w.data(), x.data(), y.data(), c.shape, c.options(), stream.get()).ok());
     } else {
       ASSERT_TRUE(q4fuse::quantize_fp16_to_q8_1(x.data(), blocks.data(), m, k, quantize, stream.get()).ok());
-      ASSERT_TRUE(q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), c.shape, c.options(), stream.get()).ok());
+      ASSERT_TRUE(gemm_separate(math(), w.data(), blocks.data(), y.data(), c.shape, c.options(), stream.get()).ok());
     }
     ASSERT_EQ(synchronize(), cudaSuccess);
     EXPECT_TRUE(equal_bits(y.download(), wanted, n, (fused ? "fused, " : "separate, ") + c.describe()));
@@ -111,7 +114,7 @@ TEST_P(streams, dependent_launch_waits_for_a_late_producer) {
 TEST_P(streams, a_chain_of_dependent_launches_keeps_its_order) {
   if (!runs_here()) return expect_refused();
   constexpr int kLinks = 16;
-  gemm_case c{{3, 2 * config().tile_n + 1, 544}, config()};
+  gemm_case c{{3, 2 * config().tile_n + 1, 544}, config(), math()};
   c.programmatic_dependent_launch = true;
   const auto [m, n, k] = c.shape;
   std::vector<gemm_inputs> inputs;
@@ -131,12 +134,16 @@ TEST_P(streams, a_chain_of_dependent_launches_keeps_its_order) {
   quantize.programmatic_dependent_launch = true;
   check(cudaDeviceSynchronize());
   for (size_t i = 0; i < kLinks; ++i) {
+    if (!has_separate_pipeline(math())) {
+      ASSERT_TRUE(gemm_fused(math(), w.data(), x[i]->data(), y[i]->data(), c.shape, c.options(), stream.get()).ok());
+      continue;
+    }
     ASSERT_TRUE(q4fuse::quantize_fp16_to_q8_1(x[i]->data(), blocks.data(), m, k, quantize, stream.get()).ok());
-    ASSERT_TRUE(q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y[i]->data(), c.shape, c.options(), stream.get()).ok());
+    ASSERT_TRUE(gemm_separate(math(), w.data(), blocks.data(), y[i]->data(), c.shape, c.options(), stream.get()).ok());
   }
   ASSERT_EQ(synchronize(), cudaSuccess);
   for (size_t i = 0; i < kLinks; ++i) {
-    EXPECT_TRUE(equal_bits(y[i]->download(), run_fused({c.shape, config()}, inputs[i]).y, n,
+    EXPECT_TRUE(equal_bits(y[i]->download(), run_fused({c.shape, config(), math()}, inputs[i]).y, n,
                            "link " + std::to_string(i) + ", " + c.describe()));
   }
 }

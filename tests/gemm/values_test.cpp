@@ -20,9 +20,9 @@ TEST_P(values, every_kind_of_activations_and_weights) {
   for (const auto activations : {activation_kind::uniform, activation_kind::outliers, activation_kind::edges}) {
     for (const auto weights : {weight_kind::uniform, weight_kind::outliers, weight_kind::edges}) {
       if (kEmulated && (activations == activation_kind::uniform || weights == weight_kind::uniform)) continue;
-      EXPECT_EQ(
-          expect_pipelines_agree({ragged_shape(), config()}, make_inputs(ragged_shape(), activations, weights, 3)),
-          runs_here());
+      EXPECT_EQ(expect_pipelines_agree({ragged_shape(), config(), math()},
+                                       make_inputs(ragged_shape(), activations, weights, 3)),
+                runs_here());
     }
   }
 }
@@ -31,19 +31,25 @@ TEST_P(values, golden_data_of_another_implementation) {
   if (!runs_here()) return expect_refused();
   for (const golden_case& golden : kGoldenCases) {
     const auto [name, m, n, k] = golden;
-    const gemm_case c{{m, n, k}, config()};
+    const gemm_case c{{m, n, k}, config(), math()};
     const gemm_inputs inputs{read_golden<q4fuse::block_q4_0>(golden, "w.q4_0", n * k / 32),
                              read_golden<__half>(golden, "x.f16", m * k)};
     EXPECT_TRUE(expect_pipelines_agree(c, inputs));
-    const auto wanted = read_golden<float>(golden, "y_fp64_q8_1.f32", m * n);
-    const auto bounds = q4fuse_reference::gemm(reinterpret_cast<const uint8_t*>(inputs.w.data()),
-                                               read_golden<uint8_t>(golden, "x.q8_1", m * k / 32 * 36).data(), m, n, k);
+    const bool quantized = math() != math_mode::direct_fp16;
+    const auto wanted =
+        read_golden<float>(golden, quantized ? "y_fp64_q8_1.f32" : "y_fp64_exact_activations.f32", m * n);
+    const auto x_q8_1 = read_golden<uint8_t>(golden, "x.q8_1", m * k / 32 * 36);
     const auto actual = run_fused(c, inputs).y;
     mismatch_report report(c.describe());
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      // The golden value is itself rounded to FP32.
-      const double bound = bounds[i].bound + std::fabs(wanted[i]) * 0x1p-24;
-      check_element(actual[i], {wanted[i], bound}, static_cast<int64_t>(i) / n, static_cast<int64_t>(i) % n, report);
+    for (int64_t row = 0; row < m; ++row) {
+      for (int64_t column = 0; column < n; ++column) {
+        const auto i = static_cast<size_t>(row * n + column);
+        const auto own =
+            expected_element(math(), reinterpret_cast<const uint8_t*>(&inputs.w[column * k / 32]),
+                             reinterpret_cast<const uint16_t*>(&inputs.x[row * k]), &x_q8_1[row * k / 32 * 36], k);
+        // The golden value is itself rounded to FP32.
+        check_element(actual[i], {wanted[i], own.bound + std::fabs(wanted[i]) * 0x1p-24}, row, column, report);
+      }
     }
     EXPECT_TRUE(report.result());
   }
@@ -55,17 +61,45 @@ TEST_P(values, largest_activations_give_finite_results) {
   gemm_inputs inputs = make_inputs(shape, activation_kind::normal, weight_kind::edges);
   const float largest[] = {65504.0f, -65504.0f, 2048.0f, -2048.0f};
   for (size_t i = 0; i < inputs.x.size(); ++i) inputs.x[i] = __float2half_rn(largest[i / 1056]);
-  if (expect_pipelines_agree({shape, config()}, inputs)) {
-    for (const float value : run_fused({shape, config()}, inputs).y) ASSERT_TRUE(std::isfinite(value)) << value;
+  if (expect_pipelines_agree({shape, config(), math()}, inputs)) {
+    for (const float value : run_fused({shape, config(), math()}, inputs).y) ASSERT_TRUE(std::isfinite(value)) << value;
   } else {
     EXPECT_FALSE(runs_here());
   }
 }
 
+// Eight times 8188 is the largest half: no larger scale is in the domain of the FP16 modes. Activations of 65504 have
+// a Q8_1 scale past whose 127th part no half is.
+TEST_P(values, largest_weights_give_finite_results) {
+  const gemm_shape shape{12, 33, 32 * 17};
+  gemm_inputs inputs = make_inputs(shape, activation_kind::edges, weight_kind::uniform);
+  for (size_t i = 0; i < inputs.w.size(); ++i) inputs.w[i].d = __float2half_rn(i % 3 == 0 ? -8188.0f : 8188.0f);
+  if (expect_pipelines_agree({shape, config(), math()}, inputs)) {
+    for (const float value : run_fused({shape, config(), math()}, inputs).y) {
+      ASSERT_TRUE(std::isfinite(value)) << value;
+    }
+  } else {
+    EXPECT_FALSE(runs_here());
+  }
+}
+
+// Scales so small that dequantized elements are subnormal halves, or zero.
+TEST_P(values, tiny_activations_and_weights) {
+  const gemm_shape shape{9, 33, 32 * 9};
+  gemm_inputs inputs = make_inputs(shape, activation_kind::normal, weight_kind::normal, 5);
+  for (size_t i = 0; i < inputs.x.size(); ++i) {
+    inputs.x[i] = __float2half_rn(std::ldexp(__half2float(inputs.x[i]), -static_cast<int>(i / 32 % 3) * 7 - 8));
+  }
+  for (size_t i = 0; i < inputs.w.size(); ++i) {
+    inputs.w[i].d = __float2half_rn(std::ldexp(__half2float(inputs.w[i].d), -static_cast<int>(i % 2) * 14));
+  }
+  EXPECT_EQ(expect_pipelines_agree({shape, config(), math()}, inputs), runs_here());
+}
+
 // A NaN or Inf reaches every element of its own row, also through weights of zero, and no element of another row.
 TEST_P(values, a_non_finite_row_poisons_itself_wholly_and_nothing_else) {
   if (!runs_here()) return expect_refused();
-  const gemm_case c{ragged_shape(), config()};
+  const gemm_case c{ragged_shape(), config(), math()};
   const auto [m, n, k] = c.shape;
   gemm_inputs inputs = make_inputs(c.shape, activation_kind::normal, weight_kind::edges);
   const auto clean = run_fused(c, inputs).y;
@@ -81,7 +115,8 @@ TEST_P(values, a_non_finite_row_poisons_itself_wholly_and_nothing_else) {
     inputs.x[static_cast<size_t>(row * k + column)] = half_from_bits(bits);
     poisoned[static_cast<size_t>(row)] = true;
   }
-  for (const auto& y : {run_fused(c, inputs).y, run_separate(c, inputs).y}) {
+  for (const gemm_outcome& outcome : run_pipelines(c, inputs)) {
+    const std::vector<float>& y = outcome.y;
     mismatch_report report(c.describe());
     for (int64_t row = 0; row < m; ++row) {
       for (int64_t column = 0; column < n; ++column) {
@@ -99,13 +134,14 @@ TEST_P(values, a_non_finite_row_poisons_itself_wholly_and_nothing_else) {
 
 TEST_P(values, two_runs_and_dependent_launch_give_the_same_bits) {
   if (!runs_here()) return expect_refused();
-  gemm_case c{ragged_shape(), config()};
+  gemm_case c{ragged_shape(), config(), math()};
   const gemm_inputs inputs = make_inputs(c.shape, activation_kind::outliers, weight_kind::normal, 9);
   const auto first = run_fused(c, inputs).y;
   EXPECT_TRUE(equal_bits(run_fused(c, inputs).y, first, c.shape.n, "second run, " + c.describe()));
   c.programmatic_dependent_launch = true;
-  EXPECT_TRUE(equal_bits(run_fused(c, inputs).y, first, c.shape.n, "dependent launch, fused, " + c.describe()));
-  EXPECT_TRUE(equal_bits(run_separate(c, inputs).y, first, c.shape.n, "dependent launch, separate, " + c.describe()));
+  for (const gemm_outcome& outcome : run_pipelines(c, inputs)) {
+    EXPECT_TRUE(equal_bits(outcome.y, first, c.shape.n, "dependent launch, " + c.describe()));
+  }
 }
 
 Q4FUSE_FOR_EVERY_KERNEL(values);

@@ -109,13 +109,13 @@ TEST(oracle, rounds_to_half_as_ieee_does) {
     const float middle = (value + next) / 2;
     for (const float probe : {value, middle, std::nextafterf(middle, 0.0f), std::nextafterf(middle, next)}) {
       for (const float signed_probe : {probe, -probe}) {
-        ASSERT_EQ(q4fuse_reference::float_to_half(signed_probe), half_bits(__float2half_rn(signed_probe)))
+        ASSERT_EQ(q4fuse_reference::double_to_half(signed_probe), half_bits(__float2half_rn(signed_probe)))
             << describe(signed_probe);
       }
     }
   }
-  EXPECT_EQ(q4fuse_reference::float_to_half(std::numeric_limits<float>::infinity()), 0x7C00);
-  EXPECT_EQ(q4fuse_reference::float_to_half(-1e30f), 0xFC00);
+  EXPECT_EQ(q4fuse_reference::double_to_half(std::numeric_limits<float>::infinity()), 0x7C00);
+  EXPECT_EQ(q4fuse_reference::double_to_half(-1e30f), 0xFC00);
 }
 
 TEST(oracle, gives_the_bound_of_the_contract) {

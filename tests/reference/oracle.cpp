@@ -41,8 +41,33 @@ void quantize_block(const uint16_t* x, uint8_t* block) {
     block[4 + i] = static_cast<uint8_t>(static_cast<int8_t>(q));
     sum += q;
   }
-  store_half(block, float_to_half(d));
-  store_half(block + 2, float_to_half(d * static_cast<float>(sum)));
+  store_half(block, double_to_half(d));
+  store_half(block + 2, double_to_half(d * static_cast<float>(sum)));
+}
+
+/// The error of rounding to half.
+double rounding_error(double value) { return value == 0.0 ? 0.0 : std::fmax(std::fabs(value) * 0x1p-11, 0x1p-25); }
+
+/// Sums products of FP16 factors; activation(i) gives x, x_error(x) how far off the factor of the product is.
+template <class Activation, class Error>
+expected sum_of_products(const uint8_t* w_row, int64_t k, const Activation& activation, const Error& x_error) {
+  double value = 0.0;
+  double rounding = 0.0;
+  double magnitude = 0.0;
+  for (int64_t i = 0; i < k; ++i) {
+    const uint8_t* block = w_row + i / kBlock * kQ4Bytes;
+    const int64_t j = i % kBlock;
+    const int nibble = j < 16 ? block[2 + j] & 0x0F : block[2 + j - 16] >> 4;
+    const double w = half_to_double(load_half(block)) * (nibble - 8);
+    const double x = activation(i);
+    const double w_off = rounding_error(w);
+    const double x_off = x_error(x);
+    value += w * x;
+    rounding += std::fabs(w) * x_off + std::fabs(x) * w_off + w_off * x_off;
+    magnitude += (std::fabs(w) + w_off) * (std::fabs(x) + x_off);
+  }
+  const double gamma = 1.25 * static_cast<double>(k) * 0x1p-23;
+  return {value, rounding + gamma / (1.0 - gamma) * magnitude};
 }
 
 }  // namespace
@@ -56,10 +81,10 @@ double half_to_double(uint16_t bits) {
   return sign * std::ldexp(1024 + mantissa, exponent - 25);
 }
 
-uint16_t float_to_half(float value) {
+uint16_t double_to_half(double value) {
   const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
   if (std::isnan(value)) return sign | kHalfNan;
-  const double magnitude = std::fabs(static_cast<double>(value));
+  const double magnitude = std::fabs(value);
   if (magnitude >= 65520.0) return sign | 0x7C00;  // halfway to the first magnitude past 65504
   // One unit in the last place: 2^-24 for subnormals, 2^-10 of the binade above. nearbyint rounds ties to even, and a
   // carry into the next binade is the right encoding by itself.
@@ -94,6 +119,19 @@ expected dot(const uint8_t* w_row, const uint8_t* x_row, int64_t k) {
     magnitude += std::fabs(term);
   }
   return {value, static_cast<double>(k / kBlock + 2) * 0x1p-24 * magnitude};
+}
+
+expected dot_of_halves(const uint8_t* w_row, const uint8_t* x_row, int64_t k) {
+  const auto activation = [&](int64_t i) {
+    const uint8_t* block = x_row + i / kBlock * kQ8Bytes;
+    return half_to_double(load_half(block)) * static_cast<int8_t>(block[4 + i % kBlock]);
+  };
+  return sum_of_products(w_row, k, activation, rounding_error);
+}
+
+expected dot_with_halves(const uint8_t* w_row, const uint16_t* x_row, int64_t k) {
+  return sum_of_products(
+      w_row, k, [&](int64_t i) { return half_to_double(x_row[i]); }, [](double) { return 0.0; });
 }
 
 std::vector<expected> gemm(const uint8_t* w, const uint8_t* x_q8_1, int64_t m, int64_t n, int64_t k) {
