@@ -3,9 +3,7 @@
 #include <q4fuse/q4fuse.cuh>
 
 #include "emulator/faults/fault_harness.hpp"
-#include "support/generate.hpp"
-#include "support/gpu_test.hpp"
-#include "support/matcher.hpp"
+#include "gemm/gemm_harness.hpp"
 
 namespace q4fuse_emulator {
 namespace {
@@ -28,7 +26,7 @@ __global__ void consumer_kernel(const float* from, int count) {
   for (int i = arch::thread_index(); i < count; i += 32) arch::load_global<float>(from + i);
 }
 
-class every_kernel : public q4fuse_test::gpu_test_with<int> {
+class every_kernel : public q4fuse_test::forced_kernel {
  protected:
   void SetUp() override {
     gpu_test_base::SetUp();
@@ -39,20 +37,22 @@ class every_kernel : public q4fuse_test::gpu_test_with<int> {
     }
     options_.plan.emplace();
     options_.plan->config = config();
+    options_.plan->math = math();
   }
   void TearDown() override { device.settings.schedule_seed = initial_seed_; }
 
-  static q4fuse::kernel_config config() { return q4fuse::kKernelConfigs[GetParam()]; }
   void expect_ok(const q4fuse::status& status) { EXPECT_TRUE(status.ok()) << to_string(status); }
   std::vector<float> fused(const q4fuse::gemm_options& options) {
-    expect_ok(q4fuse::gemm_q4_0_fp16_fused(w_.data(), x_.data(), y_.data(), kShape, options, nullptr));
+    expect_ok(q4fuse_test::gemm_fused(math(), w_.data(), x_.data(), y_.data(), kShape, options, nullptr));
     return y_.download();
   }
+  /// Fused again for a mode that has no separate pipeline.
   std::vector<float> separate(const q4fuse::gemm_options& options) {
+    if (!q4fuse_test::has_separate_pipeline(math())) return fused(options);
     q4fuse::quantize_options quantize;
     quantize.programmatic_dependent_launch = options.programmatic_dependent_launch;
     expect_ok(q4fuse::quantize_fp16_to_q8_1(x_.data(), blocks_.data(), kShape.m, kShape.k, quantize, nullptr));
-    expect_ok(q4fuse::gemm_q4_0_q8_1(w_.data(), blocks_.data(), y_.data(), kShape, options, nullptr));
+    expect_ok(q4fuse_test::gemm_separate(math(), w_.data(), blocks_.data(), y_.data(), kShape, options, nullptr));
     return y_.download();
   }
 
@@ -97,7 +97,9 @@ TEST_P(every_kernel, may_start_before_its_predecessors_have_ended) {
   EXPECT_TRUE(equal_bits(separate(dependent), wanted, kShape.n, "separate"));
 }
 
-INSTANTIATE_TEST_SUITE_P(kernel, every_kernel, ::testing::Range(0, q4fuse::kKernelConfigCount));
+using q4fuse_test::every_forced_choice;
+using q4fuse_test::forced_choice_name;
+Q4FUSE_FOR_EVERY_KERNEL(every_kernel);
 
 }  // namespace
 }  // namespace q4fuse_emulator

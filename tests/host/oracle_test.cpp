@@ -133,6 +133,31 @@ TEST(oracle, gives_the_bound_of_the_contract) {
   EXPECT_EQ(result.bound, 4 * 0x1p-24 * (50 + 30));
 }
 
+// One element each of 1 and of the smallest half, so that every term of the bound is a different power of two.
+TEST(oracle, gives_the_bounds_of_the_fp16_math_modes) {
+  uint8_t w[18] = {};
+  uint8_t x[36] = {};
+  w[1] = 0x3C;                                   // d4 = 1
+  for (int j = 0; j < 16; ++j) w[2 + j] = 0x88;  // 0
+  w[2] = 0x89;                                   // element 0 is 1
+  w[3] = 0x98;                                   // element 17 is 1
+  x[0] = 0x01;                                   // d8 = 2^-24
+  x[4] = 64;                                     // element 0 is 2^-18, subnormal as half
+  x[4 + 17] = 1;
+  const double gamma = 40 * 0x1p-23;
+  const double sum = 0x1p-18 + 0x1p-24;
+  const auto rounded = q4fuse_reference::dot_of_halves(w, x, 32);
+  EXPECT_EQ(rounded.value, sum);
+  EXPECT_DOUBLE_EQ(rounded.bound, 2 * 0x1p-25 + sum * 0x1p-11 + 2 * 0x1p-36 +
+                                      gamma / (1 - gamma) * (1 + 0x1p-11) * (sum + 2 * 0x1p-25));
+  std::vector<uint16_t> halves(32, 0);
+  halves[0] = 0x0040;
+  halves[17] = 0x0001;
+  const auto direct = q4fuse_reference::dot_with_halves(w, halves.data(), 32);
+  EXPECT_EQ(direct.value, sum);
+  EXPECT_DOUBLE_EQ(direct.bound, sum * 0x1p-11 + gamma / (1 - gamma) * (1 + 0x1p-11) * sum);
+}
+
 TEST(oracle, makes_a_row_with_a_nan_or_infinity_non_finite) {
   for (const int poison : {0x7C00, 0xFC00, 0x7C01, 0x7E00, 0xFFFF}) {
     std::vector<uint16_t> x(96, 0x3C00);
@@ -141,6 +166,9 @@ TEST(oracle, makes_a_row_with_a_nan_or_infinity_non_finite) {
     const std::vector<uint8_t> w(3 * 18, 0x22);
     EXPECT_FALSE(std::isfinite(q4fuse_reference::dot(w.data(), blocks.data(), 96).value));
     EXPECT_TRUE(std::isfinite(q4fuse_reference::dot(w.data(), blocks.data(), 32).value));
+    EXPECT_FALSE(std::isfinite(q4fuse_reference::dot_of_halves(w.data(), blocks.data(), 96).value));
+    EXPECT_FALSE(std::isfinite(q4fuse_reference::dot_with_halves(w.data(), x.data(), 96).value));
+    EXPECT_TRUE(std::isfinite(q4fuse_reference::dot_with_halves(w.data(), x.data(), 32).value));
   }
 }
 

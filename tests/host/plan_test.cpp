@@ -21,12 +21,15 @@ using q4fuse::gemm_shape;
 using q4fuse::kernel_config;
 using q4fuse::kernel_family;
 using q4fuse::kKernelConfigs;
+using q4fuse::math_mode;
 using q4fuse::pipeline;
 
 struct known_device {
   const char* name;
   device_info info;
 };
+
+constexpr math_mode kMathModes[] = {math_mode::exact, math_mode::dequantized_fp16, math_mode::direct_fp16};
 
 constexpr int64_t kKib = 1024;
 /// Shared memory per block with opt-in: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
@@ -98,8 +101,68 @@ TEST(plan, every_config_is_launchable) {
 }
 
 /// What the library chooses when the pipeline is its own choice, and when it is given.
+std::vector<gemm_plan> every_plan(const gemm_shape& shape, const device_info& device, math_mode math) {
+  return {plan(shape, device, math), plan(shape, device, pipeline::fused, math),
+          plan(shape, device, pipeline::separate, math)};
+}
+
 std::vector<gemm_plan> every_plan(const gemm_shape& shape, const device_info& device) {
-  return {plan(shape, device), plan(shape, device, pipeline::fused), plan(shape, device, pipeline::separate)};
+  std::vector<gemm_plan> plans;
+  for (const math_mode math : kMathModes) {
+    for (const gemm_plan& p : every_plan(shape, device, math)) plans.push_back(p);
+  }
+  return plans;
+}
+
+TEST(plan, every_config_serves_some_math_mode) {
+  for (const kernel_config& config : kKernelConfigs) {
+    EXPECT_TRUE(std::any_of(std::begin(kMathModes), std::end(kMathModes), [&](math_mode math) {
+      return serves(config.instruction, math);
+    })) << to_string(config);
+  }
+  EXPECT_TRUE(serves(dot_instruction::dp4a, math_mode::exact));
+  EXPECT_TRUE(serves(dot_instruction::mma_m16n8k32_s8, math_mode::exact));
+  EXPECT_FALSE(serves(dot_instruction::mma_m16n8k16_f16, math_mode::exact));
+  for (const math_mode math : {math_mode::dequantized_fp16, math_mode::direct_fp16}) {
+    EXPECT_FALSE(serves(dot_instruction::dp4a, math));
+    EXPECT_FALSE(serves(dot_instruction::mma_m16n8k32_s8, math));
+    EXPECT_TRUE(serves(dot_instruction::mma_m16n8k16_f16, math));
+  }
+}
+
+TEST(plan, choice_serves_the_math_that_is_asked_for) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      for (const math_mode math : kMathModes) {
+        for (const gemm_plan& chosen : every_plan(shape, device.info, math)) {
+          ASSERT_EQ(chosen.math, math) << describe(device, shape);
+          ASSERT_TRUE(serves(chosen.config.instruction, math)) << describe(device, shape) << ": " << to_string(chosen);
+        }
+      }
+      ASSERT_EQ(to_string(plan(shape, device.info)), to_string(plan(shape, device.info, math_mode::exact)));
+      ASSERT_EQ(to_string(plan(shape, device.info, pipeline::fused)),
+                to_string(plan(shape, device.info, pipeline::fused, math_mode::exact)));
+    }
+  }
+}
+
+TEST(plan, direct_fp16_is_always_fused) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : many_shapes()) {
+      for (const gemm_plan& chosen : every_plan(shape, device.info, math_mode::direct_fp16)) {
+        ASSERT_EQ(chosen.source, pipeline::fused) << describe(device, shape);
+      }
+    }
+  }
+}
+
+TEST(plan, names_a_kernel_of_the_math_mode_where_none_is_legal) {
+  for (const math_mode math : kMathModes) {
+    for (const gemm_plan& chosen : every_plan({8, 64, 64}, {1, 70, 1024}, math)) {
+      EXPECT_TRUE(serves(chosen.config.instruction, math)) << to_string(chosen);
+      EXPECT_FALSE(can_run(chosen.config, {8, 64, 64}, {1, 70, 1024})) << to_string(chosen);
+    }
+  }
 }
 
 TEST(plan, choice_is_always_a_legal_kernel) {
@@ -119,13 +182,15 @@ TEST(plan, choice_is_always_a_legal_kernel) {
 TEST(plan, choice_keeps_the_pipeline_that_is_given_and_is_one_of_the_two_otherwise) {
   for (const known_device& device : kDevices) {
     for (const gemm_shape& shape : many_shapes()) {
-      const gemm_plan fused = plan(shape, device.info, pipeline::fused);
-      const gemm_plan separate = plan(shape, device.info, pipeline::separate);
-      ASSERT_EQ(fused.source, pipeline::fused) << describe(device, shape);
-      ASSERT_EQ(separate.source, pipeline::separate) << describe(device, shape);
-      const gemm_plan chosen = plan(shape, device.info);
-      ASSERT_EQ(to_string(chosen), to_string(chosen.source == pipeline::fused ? fused : separate))
-          << describe(device, shape);
+      for (const math_mode math : {math_mode::exact, math_mode::dequantized_fp16}) {
+        const gemm_plan fused = plan(shape, device.info, pipeline::fused, math);
+        const gemm_plan separate = plan(shape, device.info, pipeline::separate, math);
+        ASSERT_EQ(fused.source, pipeline::fused) << describe(device, shape);
+        ASSERT_EQ(separate.source, pipeline::separate) << describe(device, shape);
+        const gemm_plan chosen = plan(shape, device.info, math);
+        ASSERT_EQ(to_string(chosen), to_string(chosen.source == pipeline::fused ? fused : separate))
+            << describe(device, shape);
+      }
     }
   }
 }
