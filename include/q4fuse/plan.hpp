@@ -86,7 +86,7 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
-    {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 2, 4, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 4, 1, 1, 4},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 128, 2, 4, 1, 3},

@@ -1,7 +1,8 @@
 """Compiles a source for each architecture and holds its kernels to a budget.
 
 A kernel with a spill or a stack frame fails, and so does one with more registers than the budget gives its name, or a
-compilation that takes more processor time or makes a larger object than the budget allows.
+compilation that takes more processor time or makes a larger object than the budget allows. With --math-mode the source
+is compiled for that mode alone, and its kernels must be exactly those that read activations in the mode's ways.
 """
 
 import argparse
@@ -24,10 +25,12 @@ def demangle(names):
 
 def compile_for(arguments, architecture):
     """ptxas' report, the processor seconds and the object's kilobytes."""
-    target = pathlib.Path(arguments.out) / f"{pathlib.Path(arguments.source).stem}_{architecture}.o"
+    name = "_".join(filter(None, [pathlib.Path(arguments.source).stem, arguments.math_mode, architecture]))
+    target = pathlib.Path(arguments.out) / f"{name}.o"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(
         [arguments.nvcc, "-std=c++17", f"-I{arguments.include}", "-O3", "-Xptxas=-v", "-c", arguments.source, "-o", target,
+         *([f"-DMATH_MODE={arguments.math_mode}"] if arguments.math_mode else []),
          f"-gencode=arch=compute_{architecture},code=sm_{architecture}"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,6 +59,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("nvcc", "include", "source", "budget", "out"):
         parser.add_argument(f"--{option}", required=True)
+    parser.add_argument("--math-mode")
     parser.add_argument("architectures", nargs="+")
     arguments = parser.parse_args()
     budget = json.loads(pathlib.Path(arguments.budget).read_text())
@@ -63,14 +67,20 @@ def main():
 
     failures = []
     registers = {}
+    allowed_seconds = budget["seconds_per_math_mode" if arguments.math_mode else "seconds_per_architecture"]
     for architecture in arguments.architectures:
         report, seconds, kilobytes = compile_for(arguments, architecture)
         kernels = kernels_in(report)
         print(f"sm_{architecture}: {len(kernels)} kernels, {seconds:.1f} s of processor time, {kilobytes:.0f} kB")
         if not kernels:
             failures.append(f"sm_{architecture}: no kernels in ptxas' report")
-        if seconds > budget["seconds_per_architecture"]:
-            failures.append(f"sm_{architecture}: {seconds:.1f} s to compile, {budget['seconds_per_architecture']} allowed")
+        if seconds > allowed_seconds:
+            failures.append(f"sm_{architecture}: {seconds:.1f} s to compile, {allowed_seconds} allowed")
+        if arguments.math_mode:
+            found = set(re.findall(r"\w+_activations", " ".join(name for name, *_ in kernels)))
+            wanted = set(budget["activations"][arguments.math_mode])
+            if found != wanted:
+                failures.append(f"sm_{architecture}: kernels read {sorted(found)}, {arguments.math_mode} {sorted(wanted)}")
         if kilobytes > budget["kilobytes_per_architecture"]:
             failures.append(f"sm_{architecture}: {kilobytes:.0f} kB, {budget['kilobytes_per_architecture']} allowed")
         for name, stack, spilled, used in kernels:

@@ -15,7 +15,7 @@ foreach(header IN LISTS headers)
 endforeach()
 target_compile_options(q4fuse_headers_cxx PRIVATE -Wpedantic -Wshadow -Wconversion)
 
-add_library(q4fuse_strict_consumer OBJECT EXCLUDE_FROM_ALL ${out}/headers/q4fuse/q4fuse.cuh.cu)
+add_library(q4fuse_strict_consumer OBJECT EXCLUDE_FROM_ALL all_kernels.cu)
 set_target_properties(q4fuse_strict_consumer PROPERTIES CUDA_STANDARD 20)
 target_compile_options(q4fuse_strict_consumer PRIVATE -use_fast_math)
 

@@ -24,6 +24,9 @@ add_instruction(launch_dependents griddepcontrol 90)
 add_rejection(cpp14 SOURCE ignored_status.cu MESSAGE "q4fuse needs C\\+\\+17"
   REJECTED -std=c++14 -arch=sm_75 -DUSE_STATUS
   ACCEPTED -std=c++17 -arch=sm_75 -DUSE_STATUS)
+add_rejection(direct_fp16_of_blocks SOURCE direct_fp16_of_blocks.cu MESSAGE "direct_fp16 multiplies FP16 activations"
+  REJECTED -std=c++17 -arch=sm_75 -DMATH_MODE=direct_fp16
+  ACCEPTED -std=c++17 -arch=sm_75 -DMATH_MODE=dequantized_fp16)
 add_rejection(ignored_status SOURCE ignored_status.cu MESSAGE "unused-result"
   REJECTED -std=c++17 -arch=sm_75 -Xcompiler=-Werror=unused-result
   ACCEPTED -std=c++17 -arch=sm_75 -Xcompiler=-Werror=unused-result -DUSE_STATUS)
