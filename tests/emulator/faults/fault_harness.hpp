@@ -8,6 +8,7 @@
 #include <q4fuse/detail/arch/mma_sm80.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
 #include <q4fuse/detail/launch/launch.cuh>
 
 #include "support/backend.hpp"

@@ -70,6 +70,7 @@ struct moment {
   stamp warp_now;  ///< start of its warp's interval
   stamp now;       ///< its own stamp: warp_now and its index
   stamp oldest;    ///< no access before this one is concurrent
+  stamp fences;    ///< proxy fences that the thread has passed
   const horizon* known;
 };
 

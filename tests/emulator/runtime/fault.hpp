@@ -9,17 +9,22 @@
 namespace q4fuse_emulator {
 
 enum class fault_kind {
-  shared_out_of_bounds,    ///< beyond the dynamic shared memory of the launch
-  shared_unwritten_read,   ///< a byte that nothing has written since the CTA began
-  shared_race,             ///< two threads, at least one write, no barrier between them
-  async_read_before_wait,  ///< destination of a cp.async that its thread has not waited for
-  async_overwrite,         ///< a store or a second copy into such a destination
-  misaligned_access,       ///< address not a multiple of the access's alignment
-  global_out_of_bounds,    ///< not wholly inside one allocation
-  global_race,             ///< two threads of one launch, at least one write, no barrier between them
-  early_dependent_access,  ///< data of a kernel that may still be running, before wait_for_dependencies
-  barrier_divergence,      ///< sync_cta that not every thread reaches, or reached from two places
-  warp_divergence,         ///< a warp-wide operation that not every lane reaches
+  shared_out_of_bounds,     ///< beyond the dynamic shared memory of the launch
+  shared_unwritten_read,    ///< a byte that nothing has written since the CTA began
+  shared_race,              ///< two threads, at least one write, no barrier between them
+  async_read_before_wait,   ///< destination of a cp.async that its thread has not waited for
+  async_overwrite,          ///< a store or a second copy into such a destination
+  misaligned_access,        ///< address not a multiple of the access's alignment
+  global_out_of_bounds,     ///< not wholly inside one allocation
+  global_race,              ///< two threads of one launch, at least one write, no barrier between them
+  early_dependent_access,   ///< data of a kernel that may still be running, before wait_for_dependencies
+  barrier_divergence,       ///< sync_cta that not every thread reaches, or reached from two places
+  warp_divergence,          ///< an operation of a warp or warpgroup that not every thread reaches
+  register_fence_missing,   ///< the first wgmma of a group without wgmma_fence before it
+  proxy_fence_missing,      ///< wgmma reads what its writer has not passed on by fence_proxy_async and a barrier
+  wgmma_registers_touched,  ///< accumulators or A registers of a wgmma that has not been waited for
+  wgmma_without_wait,       ///< a thread that ends before its last wgmma
+  invalid_descriptor,       ///< a matrix descriptor that the emulator cannot follow
 };
 
 constexpr const char* to_string(fault_kind kind) {
@@ -34,7 +39,12 @@ constexpr const char* to_string(fault_kind kind) {
     case fault_kind::global_race: return "race in global memory";
     case fault_kind::early_dependent_access: return "access before wait_for_dependencies";
     case fault_kind::barrier_divergence: return "barrier that not all threads reach";
-    case fault_kind::warp_divergence: return "warp-wide operation that not all lanes reach";
+    case fault_kind::warp_divergence: return "operation of a warp or warpgroup that not all threads reach";
+    case fault_kind::register_fence_missing: return "wgmma without a fence of its registers";
+    case fault_kind::proxy_fence_missing: return "wgmma reads what no proxy fence has passed on";
+    case fault_kind::wgmma_registers_touched: return "registers of a wgmma touched in flight";
+    case fault_kind::wgmma_without_wait: return "thread ends before its wgmma";
+    case fault_kind::invalid_descriptor: return "matrix descriptor of an unknown layout";
   }
   return "unknown fault";
 }

@@ -69,7 +69,7 @@ void gpu::launch(const launch_request& request, const std::function<void()>& ker
 /// Names the kernel and, of a race, the other side's place: the CTA runs a second time, in the same order, and is
 /// watched. Keeping a place for every byte at all times would cost more than all other checks together.
 void gpu::rethrow_located(fault_report report, int64_t cta) {
-  if (report.kind == fault_kind::shared_race) {
+  if (report.kind == fault_kind::shared_race || report.kind == fault_kind::proxy_fence_missing) {
     watch_.thread = report.other_thread;
     watch_.offset = static_cast<size_t>(report.offset);
     watch_.write = report.detail.find("wrote") != std::string::npos;
@@ -125,6 +125,9 @@ void gpu::end_thread(thread_state& thread) {
   land_copies(thread.copies.size());  // the hardware completes what nobody waited for
   thread.groups.clear();
   thread.committed = 0;
+  if (!thread.products.requests.empty()) {
+    raise(fault_report{fault_kind::wgmma_without_wait}, thread.products.requests.front().where);
+  }
   warp_state& warp = *thread.warp;
   const uint32_t bit = 1u << (thread.index % kWarpSize);
   warp.runnable &= ~bit;
@@ -150,10 +153,13 @@ void gpu::run_cta(int64_t cta) {
   exited_ = 0;
   warps_.assign(static_cast<size_t>(warps), warp_state{});
   for (warp_state& warp : warps_) warp.runnable = ~0u;
+  waiting_for_wgmma_.assign(static_cast<size_t>(warps) / (kWarpgroupSize / kWarpSize), {});
   for (int i = 0; i < request_.threads; ++i) {
     thread_state& thread = threads_[static_cast<size_t>(i)];
     thread.warp = &warps_[static_cast<size_t>(i / kWarpSize)];
     thread.exited = false;
+    thread.proxy_fences.clear();
+    thread.products = {};
     thread.dependencies_done = !request_.programmatic_dependent_launch;
   }
   try {

@@ -9,6 +9,7 @@
 #include "emulator/runtime/fiber.hpp"
 #include "emulator/runtime/global_memory.hpp"
 #include "emulator/runtime/shared_memory.hpp"
+#include "emulator/runtime/wgmma.hpp"
 
 #include <array>
 #include <cstddef>
@@ -125,6 +126,14 @@ class gpu {
   void sync_warp(const site& where);
   void wait_for_dependencies() { current_->dependencies_done = true; }
 
+  // Products of a warpgroup, 128 threads. `d` has columns / 2 accumulators, `a` four registers.
+  void wgmma_fence() { current_->products.fenced = true; }
+  void wgmma(float* d, int columns, const uint32_t* a, uint64_t descriptor, const site& where);
+  void wgmma_commit();
+  /// Products happen here, as late as they may.
+  void wgmma_wait(size_t pending_groups, const site& where);
+  void fence_proxy_async() { current_->proxy_fences.push_back(now().now); }
+
   /// A warp-wide operation: every lane arrives with its operand and goes on once `combine`, called with an array of 32
   /// pointers, has seen them all. Orders no memory accesses; of the warp-wide operations only sync_warp does.
   template <class Operand, class Combine>
@@ -170,6 +179,8 @@ class gpu {
     std::vector<copy_in_flight> copies;  // oldest first
     std::deque<size_t> groups;           // copies of each committed group
     size_t committed = 0;                // copies in all groups together
+    std::vector<stamp> proxy_fences;     // when it passed them
+    wgmma_queue products;
     fiber execution;
   };
   struct barrier_state {
@@ -198,6 +209,7 @@ class gpu {
             warp_now,
             warp_now | static_cast<stamp>(current_->index),
             clock_.oldest(warp),
+            static_cast<stamp>(current_->proxy_fences.size()),
             &clock_.known(warp)};
   }
   template <class T>
@@ -231,6 +243,11 @@ class gpu {
   void block(const char* waits_for, bool at_barrier, const site& where);
   stamp next_interval();
   void land_copies(size_t count);
+
+  using warpgroup = std::array<thread_state*, kWarpgroupSize>;
+  void multiply_oldest(const warpgroup& threads);
+  void read_operand(const warpgroup& threads, const wgmma_request& request, size_t offset, uint8_t* bytes);
+  [[noreturn]] void raise_of(const thread_state& thread, fault_report report, const site& where);
 
   void reserve_threads(int count);
   static void thread_main(void* thread);
@@ -267,6 +284,7 @@ class gpu {
   bool closing_ = false;
   watched_byte watch_;
   std::vector<warp_state> warps_;
+  std::vector<std::vector<int>> waiting_for_wgmma_;  // threads of each warpgroup, in order of arrival
   std::unique_ptr<stack_slab> stacks_;
   std::deque<thread_state> threads_;
 };

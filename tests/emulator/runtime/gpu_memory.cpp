@@ -138,7 +138,7 @@ void gpu::async_wait(size_t pending_groups) {
 
 void gpu::land_copies(size_t count) {
   auto& copies = current_->copies;
-  const stamp written = now().now;
+  const moment written = now();
   for (size_t i = 0; i < count; ++i) {
     const copy_in_flight& copy = copies[i];
     if (copy.source != nullptr) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kReservedBytes = 1024 * 1024;
 /// The alignment that arch::shared_memory promises, and no more.
-constexpr size_t kBaseAlignment = 128;
+constexpr size_t kBaseAlignment = 1024;
 constexpr size_t kShadowBytes = shared_memory::kCapacity * sizeof(stamp);
 
 /// Zeroed memory that takes no space until it is touched: few launches have 32 warps or use all of shared memory.
@@ -29,12 +29,14 @@ shared_memory::shared_memory()
     : base_(static_cast<uint8_t*>(reserve(kReservedBytes, PROT_NONE)) + kReservedBytes / 2 + kBaseAlignment),
       content_(static_cast<uint8_t*>(reserve(kCapacity + kSlack, PROT_READ | PROT_WRITE))),
       writer_(static_cast<stamp*>(reserve(kShadowBytes + kSlack, PROT_READ | PROT_WRITE))),
+      fences_(static_cast<stamp*>(reserve(kShadowBytes + kSlack, PROT_READ | PROT_WRITE))),
       readers_(static_cast<stamp*>(reserve(kMaxWarps * kShadowBytes + kSlack, PROT_READ | PROT_WRITE))) {}
 
 shared_memory::~shared_memory() {
   munmap(base_ - kReservedBytes / 2 - kBaseAlignment, kReservedBytes);
   munmap(content_, kCapacity + kSlack);
   munmap(writer_, kShadowBytes + kSlack);
+  munmap(fences_, kShadowBytes + kSlack);
   munmap(readers_, kMaxWarps * kShadowBytes + kSlack);
 }
 
@@ -43,8 +45,19 @@ void shared_memory::clear_shadow() {
   madvise(readers_, kMaxWarps * kShadowBytes + kSlack, MADV_DONTNEED);
 }
 
-void shared_memory::land(size_t offset, size_t bytes, stamp now) {
-  for (size_t i = offset; i < offset + bytes; ++i) writer_[i] = now;
+void shared_memory::land(size_t offset, size_t bytes, const moment& m) {
+  for (size_t i = offset; i < offset + bytes; ++i) writer_[i] = m.now, fences_[i] = m.fences;
+}
+
+void shared_memory::note_async_read(size_t offset, size_t bytes, const moment& m) {
+  for (size_t i = offset; i < offset + bytes; ++i) {
+    stamp& reader = readers(m.warp)[i];
+    if (reader < m.warp_now) {
+      reader = sole_reader(m);
+    } else if ((reader >> 5 & 31) != m.lane) {
+      reader = (reader & ~stamp{31}) | m.lane;
+    }
+  }
 }
 
 bool shared_memory::explain_read(size_t offset, size_t bytes, const moment& m, fault_report* report) const {

@@ -1,8 +1,9 @@
 #pragma once
 
-// Shared memory of the running CTA, with a shadow that tells for each byte who wrote it last, and of each warp which
-// one or two lanes read it in the warp's latest interval that did. More is not needed: a later write that races with
-// any reader of a warp races with one of two lanes, and an earlier interval of a warp is past wherever a later one is.
+// Shared memory of the running CTA, with a shadow that tells for each byte who wrote it last, after how many proxy
+// fences, and of each warp which one or two lanes read it in the warp's latest interval that did. More is not needed: a
+// later write that races with any reader of a warp races with one of two lanes, and an earlier interval of a warp is
+// past wherever a later one is.
 
 #include "emulator/runtime/clock.hpp"
 #include "emulator/runtime/fault.hpp"
@@ -71,11 +72,16 @@ class shared_memory {
       }
       if (any(bad) && !explain_write(offset, kBytes, m, nullptr)) return false;
       store(writer_ + offset, vector{} + as);
+      store(fences_ + offset, vector{} + m.fences);
       return true;
     }
   }
   /// The end of an asynchronous copy: its bytes are written now, by the thread that waited.
-  void land(size_t offset, size_t bytes, stamp now);
+  void land(size_t offset, size_t bytes, const moment& m);
+  /// The end of an asynchronous read on behalf of one thread.
+  void note_async_read(size_t offset, size_t bytes, const moment& m);
+  stamp writer(size_t offset) const { return writer_[offset]; }
+  stamp fences_before_write(size_t offset) const { return fences_[offset]; }
 
   /// The exact check: true when there is no fault. Otherwise kind, offset and other thread go to `report`, if given.
   bool explain_read(size_t offset, size_t bytes, const moment& m, fault_report* report) const;
@@ -111,6 +117,7 @@ class shared_memory {
   uint8_t* base_;
   uint8_t* content_;
   stamp* writer_;
+  stamp* fences_;
   stamp* readers_;  // kMaxWarps rows of kCapacity
 };
 

@@ -12,9 +12,9 @@ Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 namespace arch {
 
-/// Base of the CTA's dynamic shared memory, 128-byte aligned.
+/// Base of the CTA's dynamic shared memory, 1024-byte aligned: the pattern of a swizzled tile repeats that often.
 __device__ __forceinline__ uint8_t* shared_memory() {
-  extern __shared__ __align__(128) uint8_t q4fuse_shared_memory[];
+  extern __shared__ __align__(1024) uint8_t q4fuse_shared_memory[];
   return q4fuse_shared_memory;
 }
 

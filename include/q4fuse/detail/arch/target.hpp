@@ -17,6 +17,13 @@ inline constexpr int kTarget = 0;
 template <int kRequired>
 inline constexpr bool kTargetHas = kTarget == 0 || kTarget >= kRequired;
 
+/// wgmma is no part of plain sm_90, nor of any newer GPU.
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+inline constexpr bool kTargetHasWgmma = false;
+#else
+inline constexpr bool kTargetHasWgmma = true;
+#endif
+
 }  // namespace arch
 }  // namespace detail
 Q4FUSE_NAMESPACE_END

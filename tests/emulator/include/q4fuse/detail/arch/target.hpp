@@ -1,6 +1,6 @@
 #pragma once
 
-// The emulated architecture: Q4FUSE_EMULATED_ARCH, as in sm_NN. Every file of this folder stands in for the one of the
+// The emulated architecture: Q4FUSE_EMULATED_ARCH, as in sm_NN; Q4FUSE_EMULATED_WGMMA makes sm_90 sm_90a. Every file of this folder stands in for the one of the
 // same name in include/q4fuse/detail/arch, by coming first on the include path; the interface is the same, except that
 // a trailing default argument carries the place of the call for reports.
 
@@ -31,6 +31,12 @@ inline constexpr int kTarget = Q4FUSE_EMULATED_ARCH;
 
 template <int kRequired>
 inline constexpr bool kTargetHas = kTarget >= kRequired;
+
+#ifdef Q4FUSE_EMULATED_WGMMA
+inline constexpr bool kTargetHasWgmma = true;
+#else
+inline constexpr bool kTargetHasWgmma = false;
+#endif
 
 }  // namespace detail::arch
 Q4FUSE_NAMESPACE_END

@@ -1,0 +1,109 @@
+#pragma once
+
+// Warpgroup-wide matrix products (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions"). They exist on sm_90a
+// alone: code for plain sm_90, and for newer GPUs, must not instantiate them.
+
+#include <q4fuse/detail/arch/target.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+// Lists of asm operands: ten names, or `d`'s elements from i on as values that are read and written.
+#define Q4FUSE_NAMES_10(tens)                                                                               \
+  "%" #tens "0,%" #tens "1,%" #tens "2,%" #tens "3,%" #tens "4,%" #tens "5,%" #tens "6,%" #tens "7,%" #tens \
+  "8,%" #tens "9,"
+#define Q4FUSE_SUMS_4(d, i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
+#define Q4FUSE_SUMS_16(d, i) \
+  Q4FUSE_SUMS_4(d, i), Q4FUSE_SUMS_4(d, (i) + 4), Q4FUSE_SUMS_4(d, (i) + 8), Q4FUSE_SUMS_4(d, (i) + 12)
+#define Q4FUSE_SUMS_64(d, i) \
+  Q4FUSE_SUMS_16(d, i), Q4FUSE_SUMS_16(d, (i) + 16), Q4FUSE_SUMS_16(d, (i) + 32), Q4FUSE_SUMS_16(d, (i) + 48)
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
+
+inline constexpr int kWarpgroupSize = 128;
+
+/// A tile that wgmma reads has rows of 128 bytes, eight rows to 1024 bytes, and begins at a multiple of 1024 bytes.
+/// Its 16-byte units are permuted within their row (PTX ISA, "Swizzling Modes", 128-byte swizzle): this is the place
+/// of byte `byte` of row `row`.
+inline constexpr int kSwizzledRowBytes = 128;
+inline constexpr int kSwizzledTileAlignment = 1024;
+__device__ __forceinline__ constexpr int swizzled_offset(int row, int byte) {
+  return row * kSwizzledRowBytes + (byte ^ (row % 8 * 16));
+}
+
+/// Matrix descriptor of such a tile, K-major (PTX ISA, "Matrix Descriptor Format"): bits 0-13 the address, 16-29 the
+/// leading-dimension offset, which swizzled K-major layouts do not use, 32-45 the stride from eight rows to the next
+/// eight, each in units of 16 bytes; bits 49-51 the base offset, 0 as the rows begin at a multiple of 1024; bits 62-63
+/// the swizzle, 1 for 128 bytes. `tile` may point 32, 64 or 96 bytes into the first row, for later columns of k.
+__device__ __forceinline__ uint64_t make_wgmma_descriptor(const void* tile) {
+  constexpr uint64_t kStride = kSwizzledTileAlignment >> 4;
+  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(tile)) & 0x3FFFF;
+  return address >> 4 | uint64_t{1} << 16 | kStride << 32 | uint64_t{1} << 62;
+}
+
+/// Orders the warpgroup's accesses to accumulators and A registers before the wgmma that follow.
+template <bool kRequired = true>
+__device__ __forceinline__ void wgmma_fence() {
+  static_assert(kTargetHasWgmma || !kRequired, "wgmma.fence needs sm_90a");
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+/// d += a * b, asynchronously: a is 64 x 16 halves in registers, b the 16 columns of k at `descriptor` of a tile of kN
+/// rows, d 64 x kN floats. Warp w of the warpgroup holds rows 16w to 16w + 15. With g = lane / 4 and t = lane % 4, a[0]
+/// and a[1] hold k = 2t, 2t + 1 of rows g and g + 8, a[2] and a[3] the same of k + 8; d[4j] and d[4j + 1] are columns
+/// 8j
+/// + 2t and 8j + 2t + 1 of row g, d[4j + 2] and d[4j + 3] those of row g + 8. Neither d nor a may be touched before the
+/// wait.
+template <int kN>
+__device__ __forceinline__ void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 128 || kN == 256, "one list of operands a width");
+  if constexpr (kN == 128) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
+                     Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4)
+                         Q4FUSE_NAMES_10(5) "%60,%61,%62,%63}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
+                 : Q4FUSE_SUMS_64(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
+                     Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4) Q4FUSE_NAMES_10(5) Q4FUSE_NAMES_10(6)
+                         Q4FUSE_NAMES_10(7) Q4FUSE_NAMES_10(8) Q4FUSE_NAMES_10(9) Q4FUSE_NAMES_10(10) Q4FUSE_NAMES_10(
+                             11) "%120,%121,%122,%123,%124,%125,%126,%127}, {%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
+                 : Q4FUSE_SUMS_64(d, 0), Q4FUSE_SUMS_64(d, 64)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  }
+}
+
+/// Closes the warpgroup's group of wgmma.
+template <bool kRequired = true>
+__device__ __forceinline__ void wgmma_commit() {
+  static_assert(kTargetHasWgmma || !kRequired, "wgmma.commit_group needs sm_90a");
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+/// Waits until at most kPending of the warpgroup's newest groups are still running.
+template <int kPending>
+__device__ __forceinline__ void wgmma_wait() {
+  static_assert(kTargetHasWgmma || kPending < 0, "wgmma.wait_group needs sm_90a");
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+/// Makes the thread's own writes to shared memory visible to wgmma, which reads it through another proxy (PTX ISA,
+/// "Async proxy"); a barrier passes that on.
+template <int kRequired = 90>
+__device__ __forceinline__ void fence_proxy_async() {
+  static_assert(kTargetHas<kRequired>, "fence.proxy.async needs sm_90");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+}  // namespace arch
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
+
+#undef Q4FUSE_NAMES_10
+#undef Q4FUSE_SUMS_4
+#undef Q4FUSE_SUMS_16
+#undef Q4FUSE_SUMS_64
