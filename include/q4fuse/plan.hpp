@@ -102,6 +102,7 @@ struct device_info {
   /// itself where the driver compiles PTX of an older target.
   int code_arch = 0;
   int64_t shared_memory_per_block = 0;  ///< opt-in limit in bytes
+  bool has_wgmma = false;               ///< the code is for sm_90a, not for plain sm_90
 };
 
 namespace detail Q4FUSE_HIDDEN {
@@ -136,6 +137,11 @@ Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
   return instruction == dot_instruction::mma_m16n8k32_s8 ? 80 : 75;
 }
 
+/// Whether the code that a program holds for a device can contain an instruction.
+Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_instruction instruction) {
+  return device.code_arch >= required_arch(instruction);
+}
+
 /// Whether the kernels of an instruction compute in a math mode.
 Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
   return (instruction == dot_instruction::mma_m16n8k16_f16) == (math != math_mode::exact);
@@ -143,7 +149,7 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
 
 /// Whether a kernel can run a shape on a device.
 Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
-  return device.code_arch >= required_arch(config.instruction) &&
+  return has_instruction(device, config.instruction) &&
          shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
 }
 

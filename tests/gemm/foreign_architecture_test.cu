@@ -46,6 +46,7 @@ TEST_F(foreign_architecture, older_ptx_runs_its_own_kernels_and_refuses_newer_on
   q4fuse::device_info device;
   ASSERT_TRUE(query(&device).ok());
   EXPECT_EQ(device.code_arch, 75);
+  EXPECT_FALSE(device.has_wgmma);
   for (const gemm_shape shape : {gemm_shape{3, 33, 288}, gemm_shape{65, 130, 544}}) {
     EXPECT_TRUE(expect_pipelines_agree({shape}, make_inputs(shape)));
     for (const kernel_config& config : q4fuse::kKernelConfigs) {

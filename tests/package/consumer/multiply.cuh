@@ -25,6 +25,7 @@ static outcome multiply() {
   if (status.ok()) status = q4fuse::status(cudaDeviceSynchronize());
   if (status.ok()) result.y = *y;
   result.code_arch = device.code_arch;
+  result.has_wgmma = device.has_wgmma;
   result.no_gpu = status.cuda_error() == cudaErrorNoDevice || status.cuda_error() == cudaErrorInsufficientDriver;
   result.no_kernel = status == q4fuse::status_code::no_kernel_for_device;
   result.ok = status.ok();

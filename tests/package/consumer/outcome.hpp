@@ -8,6 +8,7 @@
 struct outcome {
   float y;
   int code_arch;
+  bool has_wgmma;
   bool ok;
   bool no_gpu;
   bool no_kernel;

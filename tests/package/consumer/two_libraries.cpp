@@ -20,7 +20,7 @@ int main(int, char** argv) {
   const outcome newer = run(argv[2]);
   if (older.no_gpu && newer.no_gpu) return skip();
   std::printf("code for %d: y = %.9g; code for %d: y = %.9g\n", older.code_arch, older.y, newer.code_arch, newer.y);
-  if (!right(older) || older.code_arch != 75) return 1;
+  if (!right(older) || older.code_arch != 75 || older.has_wgmma) return 1;
   if (newer.no_kernel) return 0;  // this GPU is no Hopper, and the library said so
-  return right(newer) && newer.code_arch == 90 && newer.y == older.y ? 0 : 1;
+  return right(newer) && newer.code_arch == 90 && newer.has_wgmma && newer.y == older.y ? 0 : 1;
 }

@@ -3,6 +3,7 @@
 // The only place that launches kernels or asks the driver about them. Stateless: nothing is cached between calls, so
 // that several devices, threads and shared libraries need no coordination.
 
+#include <q4fuse/detail/kernel/probe_kernel.cuh>
 #include <q4fuse/plan.hpp>
 #include <q4fuse/status.hpp>
 
@@ -21,12 +22,10 @@ struct launch_config {
   cudaStream_t stream;
 };
 
-/// Reads what plan() needs off the current device. `probe` is any kernel of the library: its attributes tell for which
-/// architecture the code that this program holds was compiled.
-template <class... Arguments>
-status inspect_device(void (*probe)(Arguments...), device_info* info) {
+/// Reads what plan() needs off the current device, and off the code that this program holds for it.
+inline status inspect_device(device_info* info) {
   cudaFuncAttributes attributes{};
-  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(probe));
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe_kernel<>));
   if (error == cudaErrorInvalidDeviceFunction || error == cudaErrorNoKernelImageForDevice) {
     (void)cudaGetLastError();
     return {status_code::no_kernel_for_device, ""};
@@ -46,6 +45,7 @@ status inspect_device(void (*probe)(Arguments...), device_info* info) {
   }
   info->sm_count = sm_count;
   info->code_arch = attributes.ptxVersion;
+  info->has_wgmma = attributes.maxThreadsPerBlock == kProbeThreadsWithWgmma;
   info->shared_memory_per_block = shared;
   return {};
 }

@@ -68,7 +68,7 @@ inline status resolve_plan(const gemm_shape& shape, const gemm_options& options,
   if (!known || result->math != own_choice.math || !serves(result->config.instruction, own_choice.math)) {
     return {status_code::invalid_plan, "options.plan"};
   }
-  if (device.code_arch < required_arch(result->config.instruction)) {
+  if (!has_instruction(device, result->config.instruction)) {
     return {status_code::no_kernel_for_device, "options.plan"};
   }
   if (!can_run(result->config, shape, device)) return {status_code::invalid_plan, "options.plan"};
@@ -131,7 +131,7 @@ status run_fused(const block_q4_0* w, const __half* x, float* y, const gemm_shap
 
 Q4FUSE_HIDDEN inline status query_device(device_info* device) {
   if (device == nullptr) return {status_code::null_pointer, "device"};
-  return detail::inspect_device(detail::quantize_kernel<detail::kQuantizeThreads>, device);
+  return detail::inspect_device(device);
 }
 
 template <math_mode kMath>

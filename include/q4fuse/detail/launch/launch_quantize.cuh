@@ -43,9 +43,7 @@ Q4FUSE_HIDDEN inline status quantize_fp16_to_q8_1(const __half* x, block_q8_1* y
   if (const status s = detail::check_pointer(x, 2, "x"); !s.ok()) return s;
   if (const status s = detail::check_pointer(y, 2, "y"); !s.ok()) return s;
   device_info device;
-  if (const status s = detail::inspect_device(detail::quantize_kernel<detail::kQuantizeThreads>, &device); !s.ok()) {
-    return s;
-  }
+  if (const status s = detail::inspect_device(&device); !s.ok()) return s;
   return detail::launch_quantize(x, ldx, y, ldy, m, k, options.programmatic_dependent_launch, device, stream);
 }
 

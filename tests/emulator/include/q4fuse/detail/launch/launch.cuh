@@ -21,10 +21,10 @@ struct launch_config {
   cudaStream_t stream;
 };
 
-template <class... Arguments>
-status inspect_device(void (*)(Arguments...), device_info* info) {
+inline status inspect_device(device_info* info) {
   info->sm_count = q4fuse_emulator::device.settings.sm_count;
   info->code_arch = arch::kTarget;
+  info->has_wgmma = arch::kTargetHasWgmma;
   info->shared_memory_per_block = q4fuse_emulator::device.settings.shared_memory_per_block;
   return {};
 }
