@@ -1,4 +1,4 @@
-// Dequantization to FP16, over every scale: one rounding to nearest even, and the order of an FP16 tile.
+// Dequantization to FP16, over every scale: one rounding to nearest even, in the order of k.
 
 #include "reference/oracle.hpp"
 
@@ -14,7 +14,7 @@ namespace {
 
 using q4fuse::detail::dequantize_q4_0;
 using q4fuse::detail::dequantize_q8_1;
-using q4fuse::detail::duplicate_half;
+using q4fuse::detail::arch::duplicate_half;
 using q4fuse_reference::double_to_half;
 using q4fuse_reference::half_to_double;
 
@@ -25,23 +25,20 @@ TEST(dequantize, weights_are_rounded_once) {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const double d = half_to_double(static_cast<uint16_t>(bits));
     if (!(std::fabs(d) <= 8188.0)) continue;
-    const uint32_t scale = duplicate_half(bits);
+    const uint32_t scale = duplicate_half(static_cast<uint16_t>(bits));
     for (uint32_t q = 0; q < 16; ++q) {
       const uint32_t wanted = both(double_to_half(d * (static_cast<int>(q) - 8)));
-      const auto w = dequantize_q4_0(q * 0x11111111u, scale);
-      ASSERT_TRUE(w.even[0] == wanted && w.even[1] == wanted && w.odd[0] == wanted && w.odd[1] == wanted)
-          << "d " << d << ", q " << q;
+      const auto w = dequantize_q4_0(static_cast<uint16_t>(q * 0x1111u), scale);
+      ASSERT_TRUE(w.low == wanted && w.high == wanted) << "d " << d << ", q " << q;
     }
   }
 }
 
-TEST(dequantize, weights_come_in_the_order_of_the_tile) {
-  // Low nibbles are elements 0 to 3 of the block, high ones elements 16 to 19.
-  const auto w = dequantize_q4_0(0xFBEAD9C8u, duplicate_half(double_to_half(1.0)));
-  EXPECT_EQ(w.even[0], pair(0, 2));
-  EXPECT_EQ(w.odd[0], pair(1, 3));
-  EXPECT_EQ(w.even[1], pair(4, 6));
-  EXPECT_EQ(w.odd[1], pair(5, 7));
+TEST(dequantize, weights_come_in_the_order_of_k) {
+  // Low nibbles are elements 0 and 1 of the block, high ones elements 16 and 17.
+  const auto w = dequantize_q4_0(0xD9C8u, duplicate_half(double_to_half(1.0)));
+  EXPECT_EQ(w.low, pair(0, 1));
+  EXPECT_EQ(w.high, pair(4, 5));
 }
 
 TEST(dequantize, activations_are_rounded_once_and_saturate) {
@@ -53,8 +50,7 @@ TEST(dequantize, activations_are_rounded_once_and_saturate) {
       const double value = d * q;
       const uint32_t wanted = both(double_to_half(std::fabs(value) > 65504.0 ? std::copysign(65504.0, value) : value));
       const auto x = dequantize_q8_1({{bytes, bytes}, bits | 0xABCD0000u});
-      ASSERT_TRUE(x.even[0] == wanted && x.even[1] == wanted && x.odd[0] == wanted && x.odd[1] == wanted)
-          << "d " << d << ", q " << q;
+      ASSERT_TRUE(x.x == wanted && x.y == wanted && x.z == wanted && x.w == wanted) << "d " << d << ", q " << q;
     }
   }
 }
@@ -64,7 +60,7 @@ TEST(dequantize, activations_carry_a_scale_that_is_not_finite) {
     for (int q = -127; q <= 127; ++q) {
       const uint32_t bytes = static_cast<uint8_t>(q) * 0x01010101u;
       const auto x = dequantize_q8_1({{bytes, bytes}, bits});
-      for (const uint32_t halves : {x.even[0], x.even[1], x.odd[0], x.odd[1]}) {
+      for (const uint32_t halves : {x.x, x.y, x.z, x.w}) {
         ASSERT_FALSE(std::isfinite(half_to_double(static_cast<uint16_t>(halves)))) << bits << ", q " << q;
         ASSERT_FALSE(std::isfinite(half_to_double(static_cast<uint16_t>(halves >> 16)))) << bits << ", q " << q;
       }
@@ -72,17 +68,12 @@ TEST(dequantize, activations_carry_a_scale_that_is_not_finite) {
   }
 }
 
-TEST(dequantize, activations_come_in_the_order_of_the_tile) {
+TEST(dequantize, activations_come_in_the_order_of_k) {
   const auto x = dequantize_q8_1({{0x0302FF00u, 0x07060504u}, double_to_half(1.0)});
-  EXPECT_EQ(x.even[0], pair(0, 2));
-  EXPECT_EQ(x.even[1], pair(4, 6));
-  EXPECT_EQ(x.odd[0], pair(-1, 3));
-  EXPECT_EQ(x.odd[1], pair(5, 7));
-  const auto direct = q4fuse::detail::split_even_odd({0x00010000u, 0x00030002u, 0x00050004u, 0x00070006u});
-  EXPECT_EQ(direct.even[0], 0x00020000u);
-  EXPECT_EQ(direct.even[1], 0x00060004u);
-  EXPECT_EQ(direct.odd[0], 0x00030001u);
-  EXPECT_EQ(direct.odd[1], 0x00070005u);
+  EXPECT_EQ(x.x, pair(0, -1));
+  EXPECT_EQ(x.y, pair(2, 3));
+  EXPECT_EQ(x.z, pair(4, 5));
+  EXPECT_EQ(x.w, pair(6, 7));
 }
 
 }  // namespace

@@ -38,6 +38,12 @@ __device__ __forceinline__ float2 half2_to_float2(uint32_t bits) {
 }
 __device__ __forceinline__ uint16_t float_to_half_rn(float value) { return __half_as_ushort(__float2half_rn(value)); }
 
+/// A half twice: instructions on two halves take that as an operand without an instruction of its own.
+__device__ __forceinline__ uint32_t duplicate_half(uint16_t half) {
+  uint32_t result;
+  asm("mov.b32 %0, {%1, %1};" : "=r"(result) : "h"(half));
+  return result;
+}
 /// Two halves at once, subnormals kept. PTX rather than intrinsics, which would need a conversion to __half2 and back.
 __device__ __forceinline__ uint32_t add_rn_f16x2(uint32_t a, uint32_t b) {
   uint32_t result;

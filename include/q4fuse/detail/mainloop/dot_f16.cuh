@@ -8,7 +8,6 @@
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/mainloop/warp_tile.cuh>
 #include <q4fuse/detail/quant/fp16_weights.cuh>
-#include <q4fuse/detail/quant/q4_0.cuh>
 
 #include <cuda_runtime.h>
 
@@ -32,19 +31,7 @@ class dot_f16 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     const int g = arch::lane_index() / 4;
     const int t = arch::lane_index() % 4;
     uint32_t a[kRowTiles][2][4];
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint8_t* pair = weights + (16 * i + 8 * half + g) * kWeightPieceBytes;
-        const fp16_weights w = dequantize_q4_0(load_quants<kBlock>(pair, t), load_weight_scale_f16x2<kBlock>(pair));
-#pragma unroll
-        for (int group = 0; group < 2; ++group) {
-          a[i][group][half] = w.even[group];
-          a[i][group][half + 2] = w.odd[group];
-        }
-      }
-    }
+    load_weight_fragments(a, weights + kBlock * kWeightBlockBytes);
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
       const uint8_t* halves = activations + rows.offset(8 * j + g) + 4 * t;

@@ -4,7 +4,9 @@
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
 
 #include <cuda_runtime.h>
 
@@ -13,7 +15,7 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// From a word of quants, q - 8 of bytes 0 and 2 as halves; exact. A nibble in the low bits of 0x6400 reads 1024 + q,
+/// From a pair of quants, q - 8 as halves; exact. A nibble in the low bits of 0x6400 reads 1024 + q,
 /// and four bits further up 1024 + 16q, which one FMA takes back: folding the offset into the multiplication by d
 /// instead would round twice.
 __device__ __forceinline__ uint32_t low_nibbles_f16(uint32_t quants) {
@@ -26,28 +28,39 @@ __device__ __forceinline__ uint32_t high_nibbles_f16(uint32_t quants) {
   return arch::fma_rn_f16x2(arch::and_xor(quants, 0x00F000F0u, 0x64006400u), kOneSixteenth, kMinus72);
 }
 
-/// Both halves of a word the same.
-__device__ __forceinline__ uint32_t duplicate_half(uint32_t low_half) {
-  return arch::byte_permute(low_half, low_half, 0x1010);
-}
-
-/// The weights of a word of quants, bytes 4t to 4t + 3 of a block. Even are elements 4t and 4t + 2, odd 4t + 1 and
-/// 4t + 3, of the first and of the second 16 elements of the block: the order of an FP16 tile.
+/// The weights of two bytes of quants, next to each other in a block: two elements of its first 16, and two of its
+/// second.
 struct fp16_weights {
-  uint32_t even[2];
-  uint32_t odd[2];
+  uint32_t low;
+  uint32_t high;
 };
 
-__device__ __forceinline__ fp16_weights dequantize_q4_0(uint32_t quants, uint32_t scale) {
-  return {{arch::mul_rn_f16x2(low_nibbles_f16(quants), scale), arch::mul_rn_f16x2(high_nibbles_f16(quants), scale)},
-          {arch::mul_rn_f16x2(low_nibbles_f16(quants >> 8), scale),
-           arch::mul_rn_f16x2(high_nibbles_f16(quants >> 8), scale)}};
+__device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uint32_t scale) {
+  const uint32_t quants = arch::byte_permute(two_quants, 0, 0x4140);
+  return {arch::mul_rn_f16x2(low_nibbles_f16(quants), scale), arch::mul_rn_f16x2(high_nibbles_f16(quants), scale)};
 }
 
-/// The scale of block kBlock of the pair at `pair` in shared memory, in both halves.
-template <int kBlock>
-__device__ __forceinline__ uint32_t load_weight_scale_f16x2(const uint8_t* pair) {
-  return duplicate_half(arch::load_shared<uint16_t>(pair + kBlock * kWeightBlockBytes));
+/// A operands of mma.m16n8k16, and of wgmma, for the two groups of 16 elements of a block: 16 * kRowTiles rows, of
+/// which row 0 has the block at `block`. A lane needs elements 2t, 2t + 1 and 8 + 2t, 9 + 2t of both groups, which are
+/// the low and the high nibbles of the same four bytes.
+template <int kRowTiles>
+__device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2][4], const uint8_t* block) {
+  const int g = arch::lane_index() / 4;
+  const int t = arch::lane_index() % 4;
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* const row = block + (16 * i + 8 * half + g) * kWeightPieceBytes;
+      const uint32_t scale = arch::duplicate_half(arch::load_shared<uint16_t>(row));
+#pragma unroll
+      for (int eight = 0; eight < 2; ++eight) {
+        const fp16_weights w = dequantize_q4_0(arch::load_shared<uint16_t>(row + 2 + 8 * eight + 2 * t), scale);
+        a[i][0][half + 2 * eight] = w.low;
+        a[i][1][half + 2 * eight] = w.high;
+      }
+    }
+  }
 }
 
 }  // namespace detail

@@ -14,9 +14,9 @@
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
-#include <q4fuse/detail/quant/fp16_activations.cuh>
 #include <q4fuse/detail/quant/q8_1.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/fp16_portions.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
 
 #include <cuda_runtime.h>
@@ -82,14 +82,14 @@ class portion_map {
   int row_bytes_;
 };
 
-/// Reads FP16 rows: a portion is eight halves, a quarter of a block. Encoder says what becomes of them.
-template <class Encoder, int kThreads, int kBatch>
-class fp16_rows {
+/// Quantizes FP16 rows to Q8_1: a portion is eight halves, a quarter of a block.
+template <int kThreads, int kBatch>
+class fp16_activations {
  public:
-  static constexpr int kBlockBytes = Encoder::kBlockBytes;
+  static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = false;
 
-  __device__ fp16_rows(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
+  __device__ fp16_activations(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
       : map_(source, region, tile, row_bytes) {}
 
   /// Portions in the region; a multiple of four, as four lanes share a block.
@@ -116,7 +116,7 @@ class fp16_rows {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const auto p = map_.locate(first, i);
-      Encoder::store(halves_[i], map_.has_place(p) ? map_.place(p) : nullptr);
+      quantize_fp16_to_q8_1_smem<false>(halves_[i], map_.has_place(p) ? map_.place(p) : nullptr);
     }
   }
 
@@ -131,75 +131,26 @@ class fp16_rows {
   uint4 halves_[kBatch];
 };
 
-struct q8_1_encoder {
-  static constexpr int kBlockBytes = kQ8_1BlockBytes;
-  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
-    quantize_fp16_to_q8_1_smem<false>(halves, block);
-  }
-};
-
-/// All lanes encode, since they share a block's maximum; the block may be null, as in quantize_fp16_to_q8_1_smem.
-struct dequantizing_encoder {
-  static constexpr int kBlockBytes = kFp16BlockBytes;
-  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
-    const q8_1_lane lane = encode_q8_1<false>(halves);
-    if (block != nullptr) store_fp16(block, dequantize_q8_1(lane));
-  }
-};
-
-struct direct_encoder {
-  static constexpr int kBlockBytes = kFp16BlockBytes;
-  static __device__ __forceinline__ void store(const uint4& halves, uint8_t* block) {
-    if (block != nullptr) store_fp16(block, split_even_odd(halves));
-  }
-};
-
-template <int kThreads, int kBatch>
-class fp16_activations : public fp16_rows<q8_1_encoder, kThreads, kBatch> {
-  using fp16_rows<q8_1_encoder, kThreads, kBatch>::fp16_rows;
-};
-
-template <int kThreads, int kBatch>
-class dequantized_fp16_activations : public fp16_rows<dequantizing_encoder, kThreads, kBatch> {
-  using fp16_rows<dequantizing_encoder, kThreads, kBatch>::fp16_rows;
-};
-
-template <int kThreads, int kBatch>
-class direct_fp16_activations : public fp16_rows<direct_encoder, kThreads, kBatch> {
-  using fp16_rows<direct_encoder, kThreads, kBatch>::fp16_rows;
-};
-
-/// A word where rows may begin at any even address.
-__device__ __forceinline__ uint32_t load_word(const uint8_t* address, int access_bytes) {
-  if (access_bytes >= 4) return arch::load_global<uint32_t>(address);
-  return arch::load_global<uint16_t>(address) | uint32_t{arch::load_global<uint16_t>(address + 2)} << 16;
-}
-
-/// Dequantizes Q8_1 rows: a portion is eight elements and the scale of their block.
-template <int kThreads, int kBatch>
-class dequantized_q8_1_activations {
+/// Fills an FP16 tile, portion by portion as Portion says.
+template <class Portion, int kThreads, int kBatch>
+class fp16_tile_activations {
  public:
+  using portion = Portion;
   static constexpr int kBlockBytes = kFp16BlockBytes;
+  static constexpr int kPortionBytes = kFp16BlockBytes / kLanesPerBlock;
   static constexpr bool kAsynchronous = false;
 
-  __device__ dequantized_q8_1_activations(const row_source& source, const activation_region& region, uint8_t* tile,
-                                          int row_bytes)
+  __device__ fp16_tile_activations(const row_source& source, const activation_region& region, uint8_t* tile,
+                                   int row_bytes)
       : map_(source, region, tile, row_bytes) {}
 
   __device__ int portions() const { return map_.count(); }
 
   __device__ __forceinline__ void load(int first) {
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
-      lanes_[i] = {};
-      if (map_.exists(p)) {
-        const uint8_t* const block = map_.source(p, kQ8_1BlockBytes);
-        const uint8_t* const quants = block + 4 + p.part * kHalvesPerLane;
-        lanes_[i].scale = arch::load_global<uint16_t>(block);
-        lanes_[i].qs[0] = load_word(quants, map_.access_bytes());
-        lanes_[i].qs[1] = load_word(quants + 4, map_.access_bytes());
-      }
+    if (Portion::is_wide(map_.access_bytes())) {
+      load_as<true>(first);
+    } else {
+      load_as<false>(first);
     }
   }
 
@@ -207,13 +158,39 @@ class dequantized_q8_1_activations {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const auto p = map_.locate(first, i);
-      if (map_.has_place(p)) store_fp16(map_.place(p), dequantize_q8_1(lanes_[i]));
+      const uint4 halves = Portion::encode(portions_[i]);
+      if (map_.has_place(p)) arch::store_shared<uint4>(map_.place(p) + p.part * kPortionBytes, halves);
     }
   }
 
  private:
+  template <bool kWide>
+  __device__ __forceinline__ void load_as(int first) {
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const auto p = map_.locate(first, i);
+      portions_[i] = map_.exists(p) ? Portion::template load<kWide>(map_.source(p, Portion::kSourceBlockBytes), p.part)
+                                    : typename Portion::type{};
+    }
+  }
+
   portion_map<kThreads, kLanesPerBlock, kBlockBytes> map_;
-  q8_1_lane lanes_[kBatch];
+  typename Portion::type portions_[kBatch];
+};
+
+template <int kThreads, int kBatch>
+class dequantized_q8_1_activations : public fp16_tile_activations<q8_1_portion, kThreads, kBatch> {
+  using fp16_tile_activations<q8_1_portion, kThreads, kBatch>::fp16_tile_activations;
+};
+
+template <int kThreads, int kBatch>
+class dequantized_fp16_activations : public fp16_tile_activations<requantized_portion, kThreads, kBatch> {
+  using fp16_tile_activations<requantized_portion, kThreads, kBatch>::fp16_tile_activations;
+};
+
+template <int kThreads, int kBatch>
+class direct_fp16_activations : public fp16_tile_activations<direct_portion, kThreads, kBatch> {
+  using fp16_tile_activations<direct_portion, kThreads, kBatch>::fp16_tile_activations;
 };
 
 /// Copies Q8_1 rows: a portion is 12 bytes, a third of a block, which keeps the word accesses of a warp contiguous.

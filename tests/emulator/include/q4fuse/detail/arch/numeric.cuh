@@ -84,6 +84,7 @@ uint32_t each_half(const Operation& operation, Words... words) {
   }
   return result;
 }
+inline uint32_t duplicate_half(uint16_t half) { return half | uint32_t{half} << 16; }
 inline uint32_t add_rn_f16x2(uint32_t a, uint32_t b) {
   return each_half([](double x, double y) { return x + y; }, a, b);
 }

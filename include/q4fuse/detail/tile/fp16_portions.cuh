@@ -1,0 +1,63 @@
+#pragma once
+
+// Where eight elements of an FP16 tile come from: one type for each kind of row in global memory and math mode. `load`
+// takes a portion, part `part` of a block, into registers, in wide accesses if `is_wide` says that rows allow them;
+// `encode` turns it into halves. All lanes of a warp encode together, four neighbours one block.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/quant/fp16_activations.cuh>
+#include <q4fuse/detail/quant/q8_1.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// A word where rows may begin at any even address.
+__device__ __forceinline__ uint32_t load_word(const uint8_t* address, int access_bytes) {
+  if (access_bytes >= 4) return arch::load_global<uint32_t>(address);
+  return arch::load_global<uint16_t>(address) | uint32_t{arch::load_global<uint16_t>(address + 2)} << 16;
+}
+
+/// Halves as they are.
+struct direct_portion {
+  using type = uint4;
+  static constexpr int kSourceBlockBytes = kBlockSize * 2;
+
+  static __device__ __forceinline__ bool is_wide(int access_bytes) { return access_bytes == 16; }
+  template <bool kWide>
+  static __device__ __forceinline__ type load(const uint8_t* block, int part) {
+    const uint8_t* const address = block + part * kHalvesPerLane * 2;
+    if constexpr (kWide) return arch::load_global<uint4>(address);
+    return load_halves_unaligned(address);
+  }
+  static __device__ __forceinline__ uint4 encode(const type& halves) { return halves; }
+};
+
+/// Halves, quantized to Q8_1 and back.
+struct requantized_portion : direct_portion {
+  static __device__ __forceinline__ uint4 encode(const type& halves) {
+    return dequantize_q8_1(encode_q8_1<false>(halves));
+  }
+};
+
+/// Q8_1 blocks: eight quants and the scale of their block.
+struct q8_1_portion {
+  using type = q8_1_lane;
+  static constexpr int kSourceBlockBytes = kQ8_1BlockBytes;
+
+  static __device__ __forceinline__ bool is_wide(int access_bytes) { return access_bytes >= 4; }
+  template <bool kWide>
+  static __device__ __forceinline__ type load(const uint8_t* block, int part) {
+    const uint8_t* const quants = block + 4 + part * kHalvesPerLane;
+    constexpr int kAccess = kWide ? 4 : 2;
+    return {{load_word(quants, kAccess), load_word(quants + 4, kAccess)}, arch::load_global<uint16_t>(block)};
+  }
+  static __device__ __forceinline__ uint4 encode(const type& lane) { return dequantize_q8_1(lane); }
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
