@@ -21,6 +21,7 @@ enum class kernel_family {
   weight_bound,  ///< small m: the activations of all k stay in shared memory, warps stream weights through private
                  ///< rings
   tile,          ///< larger m: weights and activations pass through shared memory stage by stage
+  warpgroup,     ///< the same on sm_90a, where products run asynchronously and unpacking and conversion beside them
 };
 
 /// The instruction behind the dots. The integer ones give the same bits.
@@ -28,6 +29,7 @@ enum class dot_instruction {
   dp4a,              ///< integers; sm_75 and newer
   mma_m16n8k32_s8,   ///< integers; sm_80 and newer
   mma_m16n8k16_f16,  ///< halves; sm_75, where it is two m16n8k8, and newer
+  wgmma_m64k16_f16,  ///< halves; sm_90a alone, 64 rows by all tokens of the tile
 };
 
 /// How elements are multiplied and summed. A template parameter of the entry points, so that a program holds, and pays
@@ -59,7 +61,7 @@ struct kernel_config {
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
   int warps_k;  ///< warps along k, their sums added in a fixed order
-  int stages;   ///< pieces of 8 blocks of k in flight (per warp in the weight-bound family, per CTA in the tile family)
+  int stages;   ///< pieces of 8 blocks of k in flight (per warp in the weight-bound family, else per CTA)
 
   constexpr int warps() const { return warps_n * warps_m * warps_k; }
   constexpr int threads() const { return warps() * detail::kWarpSize; }
@@ -84,6 +86,9 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 256, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -107,14 +112,19 @@ struct device_info {
 
 namespace detail Q4FUSE_HIDDEN {
 
+/// Whether the operands are halves, not integers.
+constexpr bool multiplies_halves(dot_instruction instruction) {
+  return instruction == dot_instruction::mma_m16n8k16_f16 || instruction == dot_instruction::wgmma_m64k16_f16;
+}
+
 constexpr int activation_block_bytes(dot_instruction instruction) {
-  return instruction == dot_instruction::mma_m16n8k16_f16 ? kFp16BlockBytes : kQ8_1BlockBytes;
+  return multiplies_halves(instruction) ? kFp16BlockBytes : kQ8_1BlockBytes;
 }
 
 /// Pieces of activations that the tile family holds. Q8_1 rows are copied asynchronously, as far ahead as the weights;
 /// FP16 rows are stored by the warps one piece ahead, and are too large for more.
 constexpr int activation_stages(const kernel_config& config) {
-  return config.instruction == dot_instruction::mma_m16n8k16_f16 ? 2 : config.stages;
+  return multiplies_halves(config.instruction) ? 2 : config.stages;
 }
 
 }  // namespace detail
@@ -127,6 +137,9 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
                                     block_bytes)
         .total;
   }
+  if (config.family == kernel_family::warpgroup) {
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages).total;
+  }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
   return detail::make_weight_bound_layout(config.warps(), config.tile_n / config.warps_n, config.stages, tokens,
                                           shape.k / kBlockSize, block_bytes)
@@ -134,17 +147,20 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
 }
 
 Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
-  return instruction == dot_instruction::mma_m16n8k32_s8 ? 80 : 75;
+  return instruction == dot_instruction::wgmma_m64k16_f16  ? 90
+         : instruction == dot_instruction::mma_m16n8k32_s8 ? 80
+                                                           : 75;
 }
 
 /// Whether the code that a program holds for a device can contain an instruction.
 Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_instruction instruction) {
-  return device.code_arch >= required_arch(instruction);
+  return device.code_arch >= required_arch(instruction) &&
+         (device.has_wgmma || instruction != dot_instruction::wgmma_m64k16_f16);
 }
 
 /// Whether the kernels of an instruction compute in a math mode.
 Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
-  return (instruction == dot_instruction::mma_m16n8k16_f16) == (math != math_mode::exact);
+  return detail::multiplies_halves(instruction) == (math != math_mode::exact);
 }
 
 /// Whether a kernel can run a shape on a device.
@@ -165,13 +181,19 @@ Q4FUSE_HIDDEN constexpr const char* to_string(pipeline value) {
   return value == pipeline::fused ? "fused" : "separate";
 }
 Q4FUSE_HIDDEN constexpr const char* to_string(kernel_family value) {
-  return value == kernel_family::tile ? "tile" : "weight_bound";
+  switch (value) {
+    case kernel_family::weight_bound: return "weight_bound";
+    case kernel_family::tile: return "tile";
+    case kernel_family::warpgroup: return "warpgroup";
+  }
+  return "unknown family";
 }
 Q4FUSE_HIDDEN constexpr const char* to_string(dot_instruction value) {
   switch (value) {
     case dot_instruction::dp4a: return "dp4a";
     case dot_instruction::mma_m16n8k32_s8: return "mma_m16n8k32_s8";
     case dot_instruction::mma_m16n8k16_f16: return "mma_m16n8k16_f16";
+    case dot_instruction::wgmma_m64k16_f16: return "wgmma_m64k16_f16";
   }
   return "unknown instruction";
 }
@@ -211,13 +233,17 @@ constexpr double activation_cost(pipeline source, math_mode math) {
 
 /// Time of a tile kernel, in units that only compare: rounds of CTAs over the device times the cost of a tile. The
 /// constants are a fit to measured rounds (docs/performance.md): a part by area, a fixed part, and the way of the
-/// activations into the tile, which every warp of the CTA shares.
+/// activations into the tile, which every warp of the CTA shares. Those of the warpgroup family are estimates: twice
+/// the rate of mma.sync, and activations on their way beside the products.
 constexpr double tile_cost(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                            pipeline source, math_mode math) {
   const int64_t tiles = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m);
   const int64_t rounds = ceil_div(tiles, device.sm_count > 0 ? device.sm_count : 1);
   const double dots = static_cast<double>(config.tile_n) * config.tile_m;
   const double activations = activation_cost(source, math) * config.tile_m / config.warps();
+  if (config.family == kernel_family::warpgroup) {
+    return static_cast<double>(rounds) * (0.5 * dots + 1850.0 + 0.1 * activations);
+  }
   return static_cast<double>(rounds) *
          ((config.instruction == dot_instruction::dp4a ? 4.0 : 1.0) * dots + 1850.0 + activations);
 }
@@ -268,7 +294,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   if (found) return best;
   double best_cost = 0.0;
   for (const kernel_config& config : kKernelConfigs) {
-    if (config.family != kernel_family::tile || !serves(config.instruction, math)) continue;
+    if (config.family == kernel_family::weight_bound || !serves(config.instruction, math)) continue;
     if (!can_run(config, shape, device)) continue;
     const double cost = detail::tile_cost(config, shape, device, source, math);
     if (found && cost >= best_cost) continue;

@@ -22,10 +22,18 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
   }
 }
 
-/// Stores the sums of a warp tile.
+/// Stores the sums of a warp tile. Lanes hold them as mma does: one store writes eight rows of four tokens, whole
+/// sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
 template <class Dot>
 __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
                                            int64_t first_token) {
+  if (first_row + Dot::kRows <= arguments.n && first_token + Dot::kTokens <= arguments.m) {
+    float* const lane = arguments.y + (first_token + Dot::first_token()) * arguments.ldy + first_row + Dot::first_row();
+    dot.for_each_from_first([&](int row, int token, float sum) {
+      arch::store_global<float>(lane + token * arguments.ldy + row, arch::mul_rn(sum, Dot::kSumScale));
+    });
+    return;
+  }
   dot.for_each(
       [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
 }

@@ -1,11 +1,13 @@
 #pragma once
 
-// The __global__ functions of the two GEMM families: policy, tile coordinates, main loop. A kernel whose dot needs a
+// The __global__ functions of the GEMM families: policy, tile coordinates, main loop. A kernel whose dot needs a
 // newer target than the one being compiled has no body there; the launch never picks it, because plans are made for the
 // architecture of the code (device_info::code_arch), not of the device.
 
 #include <q4fuse/detail/mainloop/tile.cuh>
+#include <q4fuse/detail/mainloop/warpgroup.cuh>
 #include <q4fuse/detail/mainloop/weight_bound.cuh>
+#include <q4fuse/detail/tile/raster.hpp>
 
 #include <cuda_runtime.h>
 
@@ -41,6 +43,19 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) tile_kernel(gemm_
     const int64_t tile_n = arch::cta_index() / tiles_m;
     const int64_t tile_m = arch::cta_index() % tiles_m;
     tile_mainloop<config, Activations>(arguments, tile_n * config::kTileN, tile_m * config::kTileM);
+  }
+}
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) warpgroup_kernel(gemm_arguments arguments) {
+  using config = policy<kIndex>;
+  if constexpr (arch::kTargetHasWgmma) {
+    allow_dependents();
+    const tile_coordinates tile = rasterize(
+        static_cast<uint32_t>(arch::cta_index()), static_cast<uint32_t>(ceil_div(arguments.n, config::kTileN)),
+        static_cast<uint32_t>(ceil_div(arguments.m, config::kTileM)), kBandTokens / config::kTileM);
+    warpgroup_mainloop<config, Activations>(arguments, int64_t{tile.n} * config::kTileN,
+                                            int64_t{tile.m} * config::kTileM);
   }
 }
 

@@ -28,7 +28,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
   } else {
     grid.ctas = tiles_n * ceil_div(shape.m, config::kTileM);
-    return launch(tile_kernel<kIndex, Activations>, grid, arguments);
+    if constexpr (config::kConfig.family == kernel_family::tile) {
+      return launch(tile_kernel<kIndex, Activations>, grid, arguments);
+    } else {
+      return launch(warpgroup_kernel<kIndex, Activations>, grid, arguments);
+    }
   }
 }
 

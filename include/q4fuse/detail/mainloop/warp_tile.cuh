@@ -30,19 +30,31 @@ class warp_tile_sums {
     }
   }
 
-  /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to the warp tile.
+  static constexpr int kRows = 16 * kRowTiles;
+  static constexpr int kTokens = 8 * kTokenTiles;
+
+  /// The first element that the lane owns, relative to the warp tile.
+  static __device__ __forceinline__ int first_row() { return arch::lane_index() / 4; }
+  static __device__ __forceinline__ int first_token() { return arch::lane_index() % 4 * 2; }
+
+  /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to its first:
+  /// constants, from which addresses are cheap.
   template <class Visitor>
-  __device__ __forceinline__ void for_each(Visitor&& visit) const {
-    const int g = arch::lane_index() / 4;
-    const int t = arch::lane_index() % 4;
+  __device__ __forceinline__ void for_each_from_first(Visitor&& visit) const {
 #pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
+    for (int j = 0; j < kTokenTiles; ++j) {
 #pragma unroll
-      for (int j = 0; j < kTokenTiles; ++j) {
+      for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2) + g, 8 * j + 2 * t + e % 2, sums_[i][j][e]);
+        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2), 8 * j + e % 2, sums_[i][j][e]);
       }
     }
+  }
+
+  /// The same with rows and tokens relative to the warp tile.
+  template <class Visitor>
+  __device__ __forceinline__ void for_each(Visitor&& visit) const {
+    for_each_from_first([&](int row, int token, float sum) { visit(first_row() + row, first_token() + token, sum); });
   }
 
  protected:

@@ -77,6 +77,21 @@ __host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_
   return map;
 }
 
+/// Stages of activations of the warpgroup family, a pair of blocks each: one that products read, one that products in
+/// flight across a barrier may still read, one that is being filled.
+inline constexpr int kWarpgroupActivationStages = 3;
+
+/// Rings as in tile_layout, but an activation stage is one pair of blocks, in rows without padding.
+__host__ __device__ constexpr tile_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages) {
+  tile_layout map{};
+  map.activations = 0;
+  map.activation_stage = tile_m * 2 * kFp16BlockBytes;
+  map.weights = map.activations + kWarpgroupActivationStages * map.activation_stage;
+  map.weight_stage = tile_n * kWeightPieceBytes;
+  map.total = map.weights + weight_stages * map.weight_stage;
+  return map;
+}
+
 static_assert(activation_row_bytes(kPieceBlocks, kQ8_1BlockBytes) == 304, "76 words: 12 modulo 32");
 static_assert(activation_row_bytes(kPieceBlocks, kFp16BlockBytes) == 528, "132 words: 4 modulo 32");
 

@@ -6,6 +6,7 @@
 #include <q4fuse/detail/mainloop/dot_f16.cuh>
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
+#include <q4fuse/detail/mainloop/dot_wgmma.cuh>
 #include <q4fuse/plan.hpp>
 
 #include <type_traits>
@@ -27,6 +28,10 @@ struct select_dot<dot_instruction::mma_m16n8k32_s8, kRowTiles, kTokenTiles> {
 template <int kRowTiles, int kTokenTiles>
 struct select_dot<dot_instruction::mma_m16n8k16_f16, kRowTiles, kTokenTiles> {
   using type = dot_f16<kRowTiles, kTokenTiles>;
+};
+template <int kRowTiles, int kTokenTiles>
+struct select_dot<dot_instruction::wgmma_m64k16_f16, kRowTiles, kTokenTiles> {
+  using type = dot_wgmma<kRowTiles, kTokenTiles>;
 };
 
 template <int kIndex>

@@ -1,0 +1,57 @@
+#pragma once
+
+// FP16 dots by wgmma: weights are the operand in registers, fresh from their nibbles, activations the one in shared
+// memory. The products of one block run while the fragments of the next are made.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
+#include <q4fuse/detail/mainloop/warp_tile.cuh>
+#include <q4fuse/detail/quant/fp16_weights.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Sums of a warpgroup, each warp with its own 16 * kRowTiles rows: which rows of W make up the 64 of a product is
+/// free, as long as every warp brings 16.
+template <int kRowTiles, int kTokenTiles>
+class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
+ public:
+  static constexpr int kRequiredArch = 90;
+  static constexpr int kBlockBytes = kFp16BlockBytes;
+  static constexpr float kSumScale = 1.0f;
+
+  /// Makes the fragments of block kBlock (0 or 1) of the pair at `weights` (row 0 of the warp tile).
+  template <int kBlock>
+  __device__ __forceinline__ void load(const uint8_t* weights) {
+    load_weight_fragments(a_[kBlock], weights + kBlock * kWeightBlockBytes);
+  }
+
+  /// Starts the products of those fragments with block kBlock of a stage of activations, as one group.
+  template <int kBlock>
+  __device__ __forceinline__ void start(const uint8_t* stage) {
+    constexpr int kTokens = 8 * kTokenTiles;
+    arch::wgmma_fence();
+#pragma unroll
+    for (int group = 0; group < 2; ++group) {
+      const uint64_t descriptor = arch::make_wgmma_descriptor(stage + kBlock * kBlockBytes + group * kBlockBytes / 2);
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) {
+        // The order of accumulators in a product is that of warp_tile_sums.
+        auto& sums = reinterpret_cast<float(&)[kTokens / 2]>(this->sums_[i]);
+        arch::wgmma_m64k16_f16<kTokens>(sums, a_[kBlock][i][group], descriptor);
+      }
+    }
+    arch::wgmma_commit();
+  }
+
+ private:
+  uint32_t a_[2][kRowTiles][2][4];
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

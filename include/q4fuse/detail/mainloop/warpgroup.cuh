@@ -1,0 +1,125 @@
+#pragma once
+
+// Many tokens, on wgmma. All threads do everything: they fetch raw weights into a ring of pieces, convert activations
+// into swizzled stages of two blocks of k, make the weights' fragments from nibbles, and start products, which run
+// meanwhile. One group of products, one block of k, is always in flight, across the CTA's barrier too, so that the
+// tensor cores wait for nothing but their operands. Specialized warps would need the registers that the accumulators
+// take.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/pdl_sm90.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
+#include <q4fuse/detail/epilogue/store.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/swizzled_activations.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// The two rings of one output tile. Pairs of blocks are counted over all of k.
+template <class Policy>
+class warpgroup_stages {
+ public:
+  __device__ warpgroup_stages(const gemm_arguments& arguments, uint8_t* shared, int64_t first_row)
+      : arguments_(arguments), shared_(shared), first_row_(first_row) {
+    const int64_t rows = arguments.n - first_row;
+    rows_ = rows < Policy::kTileN ? static_cast<int>(rows) : Policy::kTileN;
+  }
+
+  __device__ __forceinline__ int pairs() const { return static_cast<int>(ceil_div(arguments_.k_blocks, 2)); }
+
+  /// Commits a group of copies even when no piece is left, so that the count of groups in flight stays the same.
+  __device__ __forceinline__ void fetch_weights(int piece) const {
+    const int blocks = arguments_.k_blocks - piece * kPieceBlocks;
+    if (blocks > 0) {
+      copy_piece<Policy::kTileN, kWeightPieceBytes, Policy::kThreads, true>(
+          shared_ + kMap.weights + piece % Policy::kStages * kMap.weight_stage, kWeightPieceBytes, arguments_.w,
+          first_row_, int64_t{piece} * kWeightPieceBytes, rows_,
+          (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, arch::thread_index());
+    }
+    commit_copies();
+  }
+  __device__ __forceinline__ const uint8_t* weights(int pair) const {
+    return shared_ + kMap.weights + pair / kPiecePairs % Policy::kStages * kMap.weight_stage +
+           pair % kPiecePairs * kPairBytes;
+  }
+  __device__ __forceinline__ uint8_t* activations(int pair) const {
+    return shared_ + kMap.activations + pair % kWarpgroupActivationStages * kMap.activation_stage;
+  }
+
+  static constexpr int kPiecePairs = kPieceBlocks / 2;
+
+ private:
+  static constexpr tile_layout kMap = make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages);
+  static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
+                    kMap.activation_stage % arch::kSwizzledTileAlignment == 0,
+                "wgmma finds rows by their address");
+
+  const gemm_arguments& arguments_;
+  uint8_t* shared_;
+  int64_t first_row_;
+  int rows_;
+};
+
+template <class Policy, template <int, int> class Activations>
+__device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& arguments, int64_t first_row,
+                                                   int64_t first_token) {
+  static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and all of k");
+  using portion = typename Activations<Policy::kThreads, 1>::portion;
+  const warpgroup_stages<Policy> ring(arguments, arch::shared_memory(), first_row);
+  const int warp_row = arch::warp_index() * Policy::kWarpRows;
+  const int pairs = ring.pairs();
+  const auto weights = [&](int pair) { return ring.weights(pair) + warp_row * kWeightPieceBytes; };
+
+  // Fill the rings: weights first, since with dependent launch they alone may be touched before the wait.
+#pragma unroll
+  for (int piece = 0; piece < Policy::kStages - 1; ++piece) ring.fetch_weights(piece);
+  if (arguments.dependent) arch::wait_for_dependencies();
+  swizzled_activations<portion, Policy::kThreads, Policy::kTileM> activations(arguments.x, first_token, arguments.m,
+                                                                              arguments.k_blocks);
+  activations.load();
+  activations.store(ring.activations(0));
+  arch::fence_proxy_async();
+  activations.load();
+  wait_for_copies<Policy::kStages - 2>();
+  arch::sync_cta();
+
+  // Multiply. Of every group of products there is one wait: it frees the fragments for the block after the next, and,
+  // by the barrier, the stage before the last for the pair after the next.
+  typename Policy::dot dot;
+  dot.clear();
+  dot.template load<0>(weights(0));
+#pragma unroll 1
+  for (int pair = 0; pair < pairs; ++pair) {
+    const uint8_t* const stage = ring.activations(pair);
+    dot.template start<0>(stage);
+    if (pair + 1 < pairs) {
+      activations.store(ring.activations(pair + 1));
+      // Before the loads, because it waits for memory accesses ahead of it.
+      arch::fence_proxy_async();
+      activations.load();
+    }
+    if (pair % ring.kPiecePairs == 0) ring.fetch_weights(pair / ring.kPiecePairs + Policy::kStages - 1);
+    arch::wgmma_wait<1>();
+    dot.template load<1>(weights(pair));
+    dot.template start<1>(stage);
+    // The next piece is first read in the last pair of this one, after one more barrier.
+    if (pair % ring.kPiecePairs == ring.kPiecePairs - 2) wait_for_copies<Policy::kStages - 2>();
+    arch::wgmma_wait<1>();
+    if (pair + 1 < pairs) dot.template load<0>(weights(pair + 1));
+    arch::sync_cta();
+  }
+  arch::wgmma_wait<0>();
+  store_sums(dot, arguments, first_row + warp_row, first_token);
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
