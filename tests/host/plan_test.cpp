@@ -34,9 +34,10 @@ constexpr math_mode kMathModes[] = {math_mode::exact, math_mode::dequantized_fp1
 constexpr int64_t kKib = 1024;
 /// Shared memory per block with opt-in: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 constexpr known_device kDevices[] = {
-    {"sm_75", {40, 75, 64 * kKib}},   {"sm_80", {108, 80, 163 * kKib}},
-    {"sm_86", {84, 86, 99 * kKib}},   {"sm_89", {142, 89, 99 * kKib}},
-    {"sm_90", {132, 90, 227 * kKib}}, {"sm_90_running_sm_75_code", {132, 75, 227 * kKib}},
+    {"sm_75", {40, 75, 64 * kKib}},          {"sm_80", {108, 80, 163 * kKib}},
+    {"sm_86", {84, 86, 99 * kKib}},          {"sm_89", {142, 89, 99 * kKib}},
+    {"sm_90", {132, 90, 227 * kKib}},        {"sm_90_running_sm_75_code", {132, 75, 227 * kKib}},
+    {"sm_90a", {132, 90, 227 * kKib, true}},
 };
 
 std::vector<gemm_shape> many_shapes() {
@@ -172,7 +173,7 @@ TEST(plan, choice_is_always_a_legal_kernel) {
         const std::string text = describe(device, shape) + ": " + to_string(chosen);
         ASSERT_TRUE(is_compiled(chosen.config)) << text;
         ASSERT_LE(shared_memory_bytes(chosen.config, shape), device.info.shared_memory_per_block) << text;
-        ASSERT_GE(device.info.code_arch, required_arch(chosen.config.instruction)) << text;
+        ASSERT_TRUE(has_instruction(device.info, chosen.config.instruction)) << text;
         ASSERT_TRUE(can_run(chosen.config, shape, device.info)) << text;
       }
     }
@@ -233,8 +234,30 @@ TEST(plan, every_config_is_the_choice_for_some_shape) {
 
 TEST(plan, nothing_runs_below_the_required_architecture) {
   for (const kernel_config& config : kKernelConfigs) {
-    const device_info older{80, required_arch(config.instruction) - 1, 227 * kKib};
+    const device_info older{80, required_arch(config.instruction) - 1, 227 * kKib, true};
     EXPECT_FALSE(can_run(config, {1, 1, 32}, older)) << to_string(config);
+  }
+}
+
+// The two are the same number, but plain sm_90 code cannot hold the instruction.
+TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
+  for (const kernel_config& config : kKernelConfigs) {
+    const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16;
+    EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
+    EXPECT_TRUE(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true})) << to_string(config);
+    EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
+  }
+}
+
+TEST(plan, wgmma_takes_the_large_shapes_of_the_fp16_modes) {
+  const device_info device{132, 90, 227 * kKib, true};
+  for (const int64_t m : {1024, 4096, 8192}) {
+    for (const gemm_shape& shape : {gemm_shape{m, 4096, 4096}, {m, 14336, 4096}, {m, 4096, 14336}, {m, 28672, 8192}}) {
+      for (const math_mode math : kMathModes) {
+        const gemm_plan chosen = plan(shape, device, pipeline::fused, math);
+        EXPECT_EQ(chosen.config.family == kernel_family::warpgroup, math != math_mode::exact) << to_string(chosen);
+      }
+    }
   }
 }
 
@@ -242,8 +265,8 @@ TEST(plan, can_run_ends_exactly_at_the_limit_of_shared_memory) {
   for (const kernel_config& config : kKernelConfigs) {
     const gemm_shape shape{5, 100, 1024};
     const int64_t bytes = shared_memory_bytes(config, shape);
-    EXPECT_TRUE(can_run(config, shape, {132, 90, bytes})) << to_string(config);
-    EXPECT_FALSE(can_run(config, shape, {132, 90, bytes - 1})) << to_string(config);
+    EXPECT_TRUE(can_run(config, shape, {132, 90, bytes, true})) << to_string(config);
+    EXPECT_FALSE(can_run(config, shape, {132, 90, bytes - 1, true})) << to_string(config);
   }
 }
 
