@@ -3,6 +3,7 @@
 #include "emulator/faults/fault_harness.hpp"
 #include "reference/oracle.hpp"
 
+#include <q4fuse/detail/arch/ldmatrix_sm75.cuh>
 #include <q4fuse/detail/arch/mma_f16_sm75.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
 
@@ -263,6 +264,35 @@ TEST_P(arch_warp, matrix_product_of_halves) {
   m.a[5][11] = 0x7C00;
   m.a[6][2] = 0x7E00;
   expect_clean(run(half_product_kernel, {64}, &m));
+}
+
+__global__ void matrix_load_kernel() {
+  uint8_t* const shared = arch::shared_memory();
+  const int lane = arch::lane_index();
+  for (int i = lane; i < 32 * 4; i += 32)
+    arch::store_shared<uint32_t>(shared + 4 * i, 1000u + static_cast<uint32_t>(i));
+  arch::sync_warp();
+  // Rows in reverse order: row r of matrix i lies at place 31 - (8i + r).
+  uint32_t d[4];
+  arch::load_matrix_x4(d, shared + 16 * (31 - lane));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(d[i], 1000u + static_cast<uint32_t>(4 * (31 - (8 * i + lane / 4)) + lane % 4));
+  }
+}
+
+TEST_P(arch_warp, matrix_load) { expect_clean(run(matrix_load_kernel, {32, 32 * 16})); }
+
+__global__ void misaligned_matrix_load_kernel() {
+  uint8_t* const shared = arch::shared_memory();
+  for (int i = arch::lane_index(); i < 33 * 4; i += 32) arch::store_shared<uint32_t>(shared + 4 * i, 0u);
+  arch::sync_warp();
+  uint32_t d[4];
+  planted(), arch::load_matrix_x4(d, shared + 16 * arch::lane_index() + 8);
+}
+
+TEST_P(arch_warp, matrix_load_asks_for_16_bytes_of_alignment) {
+  const auto found = run(misaligned_matrix_load_kernel, {32, 33 * 16});
+  expect_fault(found, fault_kind::misaligned_access, 16 * (found->thread / 4) + 8);
 }
 
 __global__ void shuffle_kernel() {

@@ -3,7 +3,7 @@
 // FP16 dots on the tensor cores, for the math modes without a rescale a block: the scales are in the operands, and the
 // sums stay in the accumulators over all of k.
 
-#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/ldmatrix_sm75.cuh>
 #include <q4fuse/detail/arch/mma_f16_sm75.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/mainloop/warp_tile.cuh>
@@ -34,13 +34,14 @@ class dot_f16 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     load_weight_fragments(a, weights + kBlock * kWeightBlockBytes);
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
-      const uint8_t* halves = activations + rows.offset(8 * j + g) + 4 * t;
+      // The four 16-byte quarters of a block of eight tokens: even and odd elements of either group of 16.
+      uint32_t b[4];
+      arch::load_matrix_x4(b, activations + rows.offset(8 * j + arch::lane_index() % 8) + arch::lane_index() / 8 * 16);
 #pragma unroll
       for (int group = 0; group < 2; ++group) {
-        const uint32_t b[2] = {arch::load_shared<uint32_t>(halves + 32 * group),
-                               arch::load_shared<uint32_t>(halves + 32 * group + 16)};
+        const uint32_t b_group[2] = {b[2 * group], b[2 * group + 1]};
 #pragma unroll
-        for (int i = 0; i < kRowTiles; ++i) arch::mma_m16n8k16_f16(this->sums_[i][j], a[i][group], b);
+        for (int i = 0; i < kRowTiles; ++i) arch::mma_m16n8k16_f16(this->sums_[i][j], a[i][group], b_group);
       }
     }
   }
