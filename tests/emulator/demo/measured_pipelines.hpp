@@ -88,13 +88,14 @@ struct gemm_traffic {
 
 inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s,
                                      q4fuse::pipeline source) {
-  const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
   const int64_t tiles_m = q4fuse::detail::ceil_div(s.m, c.tile_m);
   if (c.family == q4fuse::kernel_family::weight_bound) {
-    // A CTA a multiprocessor; each reads all activations once, and all weights pass by once a tile of tokens.
-    const int64_t ctas = std::min<int64_t>(tiles_n, device.settings.sm_count);
+    // A CTA a multiprocessor, as far as 16 rows are left for each; each reads all activations once, and all weights
+    // pass by once a tile of tokens.
+    const int64_t ctas = std::min<int64_t>(q4fuse::detail::ceil_div(s.n, int64_t{16}), device.settings.sm_count);
     return {ctas, ctas * s.m, tiles_m};
   }
+  const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
   // A CTA a tile. The quantizer of a ragged tile reads its last token in place of those that are missing.
   const int64_t rows = source == q4fuse::pipeline::fused ? tiles_m * c.tile_m : s.m;
   return {tiles_n * tiles_m, tiles_n * rows, tiles_m};

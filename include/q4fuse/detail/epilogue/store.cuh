@@ -22,6 +22,14 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
   }
 }
 
+/// Stores those sums of a warp tile that lie inside Y.
+template <class Dot>
+__device__ __forceinline__ void store_ragged_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
+                                                  int64_t first_token) {
+  dot.for_each(
+      [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
+}
+
 /// Stores the sums of a warp tile. Lanes hold them as mma does: one store writes eight rows of four tokens, whole
 /// sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
 template <class Dot>
@@ -34,8 +42,7 @@ __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments&
     });
     return;
   }
-  dot.for_each(
-      [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
+  store_ragged_sums(dot, arguments, first_row, first_token);
 }
 
 /// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and stores them; `thread` counts within the

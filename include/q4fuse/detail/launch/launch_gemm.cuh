@@ -22,12 +22,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
   grid.shared_bytes = shared_memory_bytes(config::kConfig, shape);
   grid.programmatic_dependent_launch = arguments.dependent;
   grid.stream = stream;
-  const int64_t tiles_n = ceil_div(shape.n, config::kTileN);
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
-    grid.ctas = tiles_n < device.sm_count ? tiles_n : device.sm_count;
+    grid.ctas = weight_bound_ctas(config::kConfig, shape, device);
     return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
   } else {
-    grid.ctas = tiles_n * ceil_div(shape.m, config::kTileM);
+    grid.ctas = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
     if constexpr (config::kConfig.family == kernel_family::tile) {
       return launch(tile_kernel<kIndex, Activations>, grid, arguments);
     } else {
@@ -85,9 +84,7 @@ status run_gemm(const block_q4_0* w, const void* x, int64_t x_row_bytes, int64_t
                 const device_info& device, cudaStream_t stream) {
   const int64_t w_row_bytes = shape.k / kBlockSize * kWeightBlockBytes;
   gemm_arguments arguments{};
-  // The fast path counts offsets within a tile of rows in 32 bits.
-  const bool short_rows = w_row_bytes < (int64_t{1} << 24);
-  arguments.w = {reinterpret_cast<const uint8_t*>(w), w_row_bytes, widest_access(w, w_row_bytes, short_rows ? 0 : 2)};
+  arguments.w = {reinterpret_cast<const uint8_t*>(w), w_row_bytes, widest_access(w, w_row_bytes, 0)};
   arguments.x = {static_cast<const uint8_t*>(x), x_row_bytes, widest_access(x, x_row_bytes, x_row_length)};
   arguments.y = y;
   arguments.ldy = resolve_strides(shape, options).ldy;

@@ -34,7 +34,7 @@ class dot_f16 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     load_weight_fragments(a, weights + kBlock * kWeightBlockBytes);
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
-      // The four 16-byte quarters of a block of eight tokens: even and odd elements of either group of 16.
+      // The four quarters of a block of eight tokens, 16 bytes each: two of either group of 16 elements.
       uint32_t b[4];
       arch::load_matrix_x4(b, activations + rows.offset(8 * j + arch::lane_index() % 8) + arch::lane_index() / 8 * 16);
 #pragma unroll

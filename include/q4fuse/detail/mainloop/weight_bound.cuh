@@ -3,7 +3,7 @@
 // Small m: the weights are the traffic. A CTA keeps the activations of its tokens over all of k in shared memory.
 // Its warps form kWarpsN groups that walk over row tiles of W independently. The kWarpsK warps of a group split k, each
 // with a private ring of weight pieces in flight, so that no barrier ever stops the stream of loads; a tile ends with
-// one barrier of the group and a sum over its warps in fixed order.
+// one barrier of the group and a sum over its warps in fixed order, or with neither where a group is one warp.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -27,17 +27,19 @@ namespace detail Q4FUSE_HIDDEN {
 inline constexpr int kActivationBatch = 4;
 
 /// The row tiles of a group of warps. Neighbouring tiles go to different CTAs, so that a last, partial round of tiles
-/// is spread over all of them.
+/// is spread over all of them. 32 bits count them: 2^31 row tiles are more than 600 GB of weights.
 template <class Policy>
 struct row_tiles {
-  int64_t first;
-  int64_t step;
-  int64_t count;  ///< of all groups together
+  int first;
+  int step;
+  int count;  ///< of all groups together
+  int whole;  ///< as many of them have all their rows
 
   __device__ row_tiles(int64_t n, int group)
-      : first(group * arch::cta_count() + arch::cta_index()),
-        step(arch::cta_count() * Policy::kWarpsN),
-        count(ceil_div(n, Policy::kWarpRows)) {}
+      : first(static_cast<int>(group * arch::cta_count() + arch::cta_index())),
+        step(static_cast<int>(arch::cta_count()) * Policy::kWarpsN),
+        count(static_cast<int>(ceil_div(n, Policy::kWarpRows))),
+        whole(static_cast<int>(n / Policy::kWarpRows)) {}
 };
 
 /// A warp's ring of weight pieces. Pieces are fetched and consumed in one order: for every row tile of the group, every
@@ -53,18 +55,14 @@ class weight_ring {
         tile_(tiles.first),
         piece_(first_piece),
         first_piece_(first_piece),
-        pieces_(static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks))) {
+        pieces_(static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks))),
+        head_(arguments.w, 0, kHeadBytes),
+        tail_(arguments.w, kHeadBytes, kTailBytes) {
     if (first_piece_ >= pieces_) tile_ = tiles_.count;
-#pragma unroll
-    for (int i = 0; i < kCopies; ++i) {
-      const int index = i * kWarpSize + arch::lane_index();
-      offset_[i] = static_cast<uint32_t>(index / kCopiesPerRow) * static_cast<uint32_t>(arguments.w.row_bytes) +
-                   index % kCopiesPerRow * 16;
-    }
   }
 
   __device__ __forceinline__ void prefill() {
-#pragma unroll
+#pragma unroll 1
     for (int stage = 0; stage < Policy::kStages; ++stage) fetch_next(stage);
   }
 
@@ -84,8 +82,23 @@ class weight_ring {
 
  private:
   static constexpr int kStageBytes = Policy::kWarpRows * kWeightPieceBytes;
-  static constexpr int kCopiesPerRow = kWeightPieceBytes / 16;
-  static constexpr int kCopies = static_cast<int>(ceil_div(Policy::kWarpRows * kCopiesPerRow, kWarpSize));
+  /// The 144 bytes of a row in two parts that neighbouring lanes share evenly whatever the width of an access, so that
+  /// from one copy to the next a lane's addresses differ by a constant.
+  static constexpr int kHeadBytes = 128;
+  static constexpr int kTailBytes = kWeightPieceBytes - kHeadBytes;
+
+  /// A lane's first access to a part.
+  struct lane_share {
+    int64_t global;
+    int shared;
+
+    __device__ lane_share(const row_source& w, int first_byte, int bytes) {
+      const int row = arch::lane_index() * w.access_bytes / bytes;
+      const int column = first_byte + arch::lane_index() * w.access_bytes % bytes;
+      global = row * w.row_bytes + column;
+      shared = row * kWeightPieceBytes + column;
+    }
+  };
 
   /// Commits a group even when nothing is left, so that the count of groups in flight stays the number of stages.
   __device__ __forceinline__ void fetch_next(int slot) {
@@ -101,35 +114,58 @@ class weight_ring {
   }
 
   __device__ __forceinline__ void fetch(uint8_t* stage) const {
-    const int64_t first_row = tile_ * Policy::kWarpRows;
-    const int64_t rows = arguments_.n - first_row;
+    const int64_t first_row = int64_t{tile_} * Policy::kWarpRows;
     const int64_t first_byte = int64_t{piece_} * kWeightPieceBytes;
-    if (arguments_.w.access_bytes == 16 && rows >= Policy::kWarpRows) {
-      // Whole pieces in 16-byte copies: each lane's offsets are the same for every piece.
-      const uint8_t* const source = arguments_.w.base + first_row * arguments_.w.row_bytes + first_byte;
-#pragma unroll
-      for (int i = 0; i < kCopies; ++i) {
-        const int index = i * kWarpSize + arch::lane_index();
-        if (index < Policy::kWarpRows * kCopiesPerRow) copy_or_zero<16>(stage + 16 * index, source + offset_[i], true);
-      }
+    const int blocks = arguments_.k_blocks - piece_ * kPieceBlocks;
+    const int length = (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes;
+    const int access = tile_ < tiles_.whole ? arguments_.w.access_bytes : 0;
+    const uint8_t* const source = arguments_.w.base + first_row * arguments_.w.row_bytes + first_byte;
+    if (access == 16) {
+      fetch_rows<16>(stage, source, length);
+    } else if (access == 8) {
+      fetch_rows<8>(stage, source, length);
+    } else if (access == 4) {
+      fetch_rows<4>(stage, source, length);
     } else {
-      const int blocks = arguments_.k_blocks - piece_ * kPieceBlocks;
+      const int64_t rows = arguments_.n - first_row;
       copy_piece<Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
           stage, kWeightPieceBytes, arguments_.w, first_row, first_byte,
-          rows < Policy::kWarpRows ? static_cast<int>(rows) : Policy::kWarpRows,
-          (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, arch::lane_index());
+          rows < Policy::kWarpRows ? static_cast<int>(rows) : Policy::kWarpRows, length, arch::lane_index());
+    }
+  }
+
+  /// All rows exist. Bytes from `length` on are not written: rows of an odd number of blocks, where a block past the
+  /// end is read, are aligned to 2 bytes only and do not come here.
+  template <int kAccess>
+  __device__ __forceinline__ void fetch_rows(uint8_t* stage, const uint8_t* source, int length) const {
+    fetch_columns<kAccess, 0, kHeadBytes>(stage + head_.shared, source + head_.global, length);
+    fetch_columns<kAccess, kHeadBytes, kTailBytes>(stage + tail_.shared, source + tail_.global, length);
+  }
+
+  template <int kAccess, int kFirst, int kBytes>
+  __device__ __forceinline__ void fetch_columns(uint8_t* to, const uint8_t* from, int length) const {
+    constexpr int kLanesPerRow = kBytes / kAccess;
+    constexpr int kRowsPerCopy = kWarpSize / kLanesPerRow;
+    // Rows that allow 16 bytes consist of whole pieces.
+    if (kAccess < 16 && kFirst + arch::lane_index() % kLanesPerRow * kAccess >= length) return;
+#pragma unroll
+    for (int row = 0; row < Policy::kWarpRows; row += kRowsPerCopy) {
+      if (row + kRowsPerCopy <= Policy::kWarpRows || row + arch::lane_index() / kLanesPerRow < Policy::kWarpRows) {
+        copy_or_zero<kAccess>(to + row * kWeightPieceBytes, from + row * arguments_.w.row_bytes, true);
+      }
     }
   }
 
   const gemm_arguments& arguments_;
   uint8_t* stages_;
   const row_tiles<Policy>& tiles_;
-  int64_t tile_;
+  int tile_;
   int piece_;
   int first_piece_;
   int pieces_;
   int slot_ = 0;
-  uint32_t offset_[kCopies];
+  lane_share head_;
+  lane_share tail_;
 };
 
 template <class Policy, template <int, int> class Activations>
@@ -145,8 +181,8 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const row_tiles<Policy> tiles(arguments.n, group);
 
   // Shared memory.
-  const weight_bound_layout map = make_weight_bound_layout(Policy::kWarps, Policy::kWarpRows, Policy::kStages, tokens,
-                                                           k_blocks, Policy::kBlockBytes);
+  const weight_bound_layout map = make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows,
+                                                           Policy::kStages, tokens, k_blocks, Policy::kBlockBytes);
   uint8_t* const shared = arch::shared_memory();
   uint8_t* const activations = shared + map.activations;
   const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
@@ -184,7 +220,8 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const int partial_floats = tokens * partial_row_floats(Policy::kWarpRows);
   float* const partials = reinterpret_cast<float*>(shared + map.partials);
   int buffer = 0;
-  for (int64_t tile = tiles.first; tile < tiles.count; tile += tiles.step) {
+  for (int tile = tiles.first; tile < tiles.count; tile += tiles.step) {
+    const int64_t first_row = int64_t{tile} * Policy::kWarpRows;
     typename Policy::dot dot;
     dot.clear();
     for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
@@ -194,15 +231,19 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
       ring.advance();
     }
 
-    float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
-    float* const mine = group_partials + warp_k * partial_floats;
-    dot.for_each([&](int row, int token, float sum) {
-      if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
-    });
-    arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
-    store_partial_sums<Policy>(group_partials, arguments, tile * Policy::kWarpRows, first_token, tokens,
-                               warp_k * kWarpSize + arch::lane_index());
-    buffer ^= 1;
+    if constexpr (Policy::kWarpsK == 1) {
+      store_ragged_sums(dot, arguments, first_row, first_token);
+    } else {
+      float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
+      float* const mine = group_partials + warp_k * partial_floats;
+      dot.for_each([&](int row, int token, float sum) {
+        if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
+      });
+      arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
+      store_partial_sums<Policy>(group_partials, arguments, first_row, first_token, tokens,
+                                 warp_k * kWarpSize + arch::lane_index());
+      buffer ^= 1;
+    }
   }
 }
 

@@ -41,18 +41,20 @@ __host__ __device__ constexpr int partial_row_floats(int rows) { return rows + 4
 struct weight_bound_layout {
   int64_t activations;  ///< rows of every token of the tile, over all of k
   int64_t weights;      ///< one private ring of stages per warp
-  int64_t partials;     ///< two buffers of partial sums of all warps
+  int64_t partials;     ///< two buffers of partial sums of all warps, where warps share a row tile
   int64_t total;
 };
 
 /// Offsets in bytes. `warp_rows` weight rows a warp and stage, `tokens` the tokens that are really there.
-__host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int warps, int warp_rows, int stages,
-                                                                           int64_t tokens, int64_t k_blocks,
+__host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int warps_n, int warps_k, int warp_rows,
+                                                                           int stages, int64_t tokens, int64_t k_blocks,
                                                                            int block_bytes) {
+  const int64_t warps = int64_t{warps_n} * warps_k;
+  const int64_t partial_warps = warps_k == 1 ? 0 : warps;
   weight_bound_layout map{};
   map.weights = 0;
-  map.partials = map.weights + int64_t{warps} * stages * warp_rows * kWeightPieceBytes;
-  map.activations = map.partials + int64_t{2} * warps * tokens * partial_row_floats(warp_rows) * 4;
+  map.partials = map.weights + warps * stages * warp_rows * kWeightPieceBytes;
+  map.activations = map.partials + 2 * partial_warps * tokens * partial_row_floats(warp_rows) * 4;
   map.total = map.activations + tokens * activation_row_bytes(k_blocks, block_bytes);
   return map;
 }

@@ -7,7 +7,7 @@
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma.cuh>
-#include <q4fuse/plan.hpp>
+#include <q4fuse/kernel_config.hpp>
 
 #include <type_traits>
 
@@ -50,8 +50,10 @@ struct policy {
 
   static constexpr bool kFewTokens =
       kConfig.family == kernel_family::weight_bound && kConfig.instruction == dot_instruction::dp4a;
-  static_assert(kWarpRows % 16 == 0 && (kFewTokens ? kWarpRows == 16 : kWarpTokens % 8 == 0),
+  static_assert(kWarpRows % 16 == 0 && (!kFewTokens || kWarpRows == 16),
                 "a warp tile is made of 16 x 8 tiles, or is 16 rows of few tokens");
+  static_assert(kConfig.family == kernel_family::weight_bound || kWarpTokens % 8 == 0,
+                "only the weight-bound family leaves out the columns of a ragged token tile");
 
   using tile_dot = typename select_dot<kConfig.instruction, kWarpRows / 16, (kWarpTokens + 7) / 8>::type;
   using dot = std::conditional_t<kFewTokens, dot_gemv<kWarpTokens>, tile_dot>;

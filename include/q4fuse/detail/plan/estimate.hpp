@@ -1,0 +1,106 @@
+#pragma once
+
+// What the plan compares: estimated times. One small fit to the times in docs/performance.md, which are an H200's; on
+// another GPU the numbers are off, the order of the kernels less so. Host only.
+
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/kernel_config.hpp>
+#include <q4fuse/shape.hpp>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// CTAs of a weight-bound kernel: one a multiprocessor, as long as there is a row tile for each.
+constexpr int64_t weight_bound_ctas(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+  const int64_t row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
+  const int64_t multiprocessors = device.sm_count > 0 ? device.sm_count : 1;
+  return row_tiles < multiprocessors ? row_tiles : multiprocessors;
+}
+
+/// Microseconds of a weight-bound kernel. The CTA with the most row tiles decides: reading and multiplying its pieces,
+/// or, where its warps are few or have little to do between two row tiles, the steps that a warp takes one after
+/// another. Every pass over the weights serves another tile of tokens.
+///
+/// The constants are a fit to the times in docs/performance.md, within 10 % of most of them; those of a further pass
+/// and of a step are estimates.
+constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
+                                   pipeline source) {
+  const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
+  const auto pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
+  const auto ctas = weight_bound_ctas(config, shape, device);
+  // Tensor cores compute whole tiles of 8 tokens.
+  const double tokens = config.instruction == dot_instruction::dp4a
+                            ? 0.0125 * static_cast<double>(config.tile_m)
+                            : 0.0042 * static_cast<double>(round_up(config.tile_m, 8));
+  const double throughput = static_cast<double>(ceil_div(row_tiles, ctas) * pieces) * (0.063 + tokens);
+  const double steps = static_cast<double>(ceil_div(row_tiles, ctas * config.warps_n)) *
+                       (0.3 * static_cast<double>(ceil_div(pieces, config.warps_k)) + (config.warps_k > 1 ? 0.2 : 0.0));
+  const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
+  const double activations =
+      (source == pipeline::fused ? 112e-6 : 67e-6) * static_cast<double>(shape.m) * static_cast<double>(shape.k);
+  return 2.9 + activations + passes * (throughput > steps ? throughput : steps) + (passes - 1.0) * 1.2;
+}
+
+/// What a token costs a tile kernel before it can be multiplied, per piece of k and shared by the warps of the CTA. The
+/// FP16 modes are in proportion of their operations an element, not measured.
+constexpr double activation_time(pipeline source, math_mode math) {
+  switch (math) {
+    case math_mode::exact: return source == pipeline::fused ? 0.367 : 0.0;
+    case math_mode::dequantized_fp16: return source == pipeline::fused ? 0.467 : 0.1;
+    case math_mode::direct_fp16: return 0.05;
+  }
+  return 0.0;
+}
+
+/// Microseconds of a tile kernel, from the same fit: rounds of CTAs over the device times the cost of a piece of k,
+/// with a part by area, a fixed part, and the way of the activations into the tile. Those of the warpgroup family are
+/// estimates: twice the rate of mma.sync, and activations on their way beside the products.
+constexpr double tile_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
+                           pipeline source, math_mode math) {
+  const int64_t tiles = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m);
+  const int64_t rounds = ceil_div(tiles, device.sm_count > 0 ? device.sm_count : 1);
+  const int64_t pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
+  const bool warpgroup = config.family == kernel_family::warpgroup;
+  const double dots = (config.instruction == dot_instruction::dp4a ? 4.0
+                       : warpgroup                                 ? 0.5
+                                                                   : 1.0) *
+                      config.tile_n * config.tile_m;
+  const double activations = (warpgroup ? 0.1 : 1.0) * activation_time(source, math) * config.tile_m / config.warps();
+  return 4.2 + static_cast<double>(rounds * pieces) * (0.000237 * dots + 0.41 + activations);
+}
+
+constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
+                                pipeline source, math_mode math) {
+  return config.family == kernel_family::weight_bound ? weight_bound_time(config, shape, device, source)
+                                                      : tile_time(config, shape, device, source, math);
+}
+
+/// What the separate pipeline spends before its GEMM, from the same fit.
+constexpr double quantize_time(const gemm_shape& shape) {
+  return 3.0 + 0.65e-6 * static_cast<double>(shape.m) * static_cast<double>(shape.k);
+}
+
+/// Among weight-bound kernels that differ in how warps share rows and k alone, and not in their estimated time: no
+/// split of k where a row has fewer pieces than a group of eight has warps; two groups where each warp has so many
+/// pieces between two barriers that the bytes in flight decide; else one.
+constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, const gemm_shape& shape) {
+  if (a.family != kernel_family::weight_bound || a.family != b.family) return false;
+  if (a.instruction != b.instruction || a.tile_m != b.tile_m) return false;
+  const int64_t pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
+  if (a.warps_k != b.warps_k) return (pieces < 8) == (a.warps_k < b.warps_k);
+  return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
+}
+
+/// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, the tile kernels have
+/// full tiles; without the limit their steps from one round of tiles to the next would lead back to passes.
+inline constexpr int64_t kMaxPassTokens = 64;
+
+constexpr bool is_candidate(const kernel_config& config, const gemm_shape& shape) {
+  return config.family != kernel_family::weight_bound ||
+         ceil_div(shape.m, config.tile_m) * round_up(config.tile_m, 8) <= kMaxPassTokens;
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,211 @@
+#pragma once
+
+// The kernels of the library as data: what each is compiled for, what it needs and what it serves. Host only.
+
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/formats.hpp>
+#include <q4fuse/shape.hpp>
+
+#include <cstdint>
+#include <string>
+
+Q4FUSE_NAMESPACE_BEGIN
+
+/// What the GEMM reads.
+enum class pipeline {
+  separate,  ///< Q8_1 blocks that a quantize kernel wrote to global memory
+  fused,     ///< FP16; what has to be quantized is quantized in shared memory
+};
+
+enum class kernel_family {
+  weight_bound,  ///< small m: the activations of all k stay in shared memory, warps stream weights through private
+                 ///< rings
+  tile,          ///< larger m: weights and activations pass through shared memory stage by stage
+  warpgroup,     ///< the same on sm_90a, where products run asynchronously and unpacking and conversion beside them
+};
+
+/// The instruction behind the dots. The integer ones give the same bits.
+enum class dot_instruction {
+  dp4a,              ///< integers; sm_75 and newer
+  mma_m16n8k32_s8,   ///< integers; sm_80 and newer
+  mma_m16n8k16_f16,  ///< halves; sm_75, where it is two m16n8k8, and newer
+  wgmma_m64k16_f16,  ///< halves; sm_90a alone, 64 rows by all tokens of the tile
+};
+
+/// How elements are multiplied and summed. A template parameter of the entry points, so that a program holds, and pays
+/// compile time for, only the kernels of the modes that it names.
+///
+/// y64 is the FP64 sum of the products that the formats define: w * x with w = d4 * (q - 8), and x = d8 * q or, in
+/// direct_fp16, the activation itself. docs/formats.md derives the bounds. The FP16 modes ask for |w| <= 65504, which
+/// every weight scale up to 8188 keeps, and for Q8_1 blocks with |x| <= 65532, which all blocks made by this library
+/// are.
+enum class math_mode {
+  /// int32 block dots, FP32 sums: |y - y64| <= (k/32 + 2) * 2^-24 * sum |d4 * d8 * dot|.
+  exact,
+  /// Weights and Q8_1 activations are each rounded once to FP16, their products are exact, and the tensor cores sum
+  /// over all of k in FP32: to first order |y - y64| <= (2^-10 + 1.25 * k * 2^-23) * sum |w * x|, and 2^-25 of the
+  /// other factor for each factor that is subnormal as FP16.
+  dequantized_fp16,
+  /// The same with the activations as they are, so that nothing is quantized and the weight is the only factor that is
+  /// rounded: 2^-11 in place of 2^-10. Has no separate pipeline.
+  direct_fp16,
+};
+
+/// Everything that a kernel is compiled for: a stateless, comparable, printable description.
+struct kernel_config {
+  kernel_family family;
+  dot_instruction instruction;
+  int tile_n;   ///< rows of W per CTA tile
+  int tile_m;   ///< tokens per CTA tile
+  int warps_n;  ///< warps along n
+  int warps_m;  ///< warps along m
+  int warps_k;  ///< warps along k, their sums added in a fixed order
+  int stages;   ///< pieces of 8 blocks of k in flight (per warp in the weight-bound family, else per CTA)
+
+  constexpr int warps() const { return warps_n * warps_m * warps_k; }
+  constexpr int threads() const { return warps() * detail::kWarpSize; }
+
+  friend constexpr bool operator==(const kernel_config& a, const kernel_config& b) {
+    return a.family == b.family && a.instruction == b.instruction && a.tile_n == b.tile_n && a.tile_m == b.tile_m &&
+           a.warps_n == b.warps_n && a.warps_m == b.warps_m && a.warps_k == b.warps_k && a.stages == b.stages;
+  }
+  friend constexpr bool operator!=(const kernel_config& a, const kernel_config& b) { return !(a == b); }
+};
+
+/// Every GEMM kernel of the library. A plan names one of these; nothing else is compiled.
+Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
+    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 1, 1, 8, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 2, 1, 8, 3},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 128, 1, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 2, 1, 1, 8, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 2, 1, 8, 3},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 128, 2, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 8, 16, 1, 1, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 4, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 8, 1, 1, 4, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 256, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
+    {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 4, 1, 1, 4},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 64, 2, 2, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 128, 2, 4, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 256, 64, 8, 2, 1, 3},
+    {kernel_family::tile, dot_instruction::dp4a, 64, 32, 4, 1, 1, 2},
+};
+inline constexpr int kKernelConfigCount = static_cast<int>(sizeof(kKernelConfigs) / sizeof(kKernelConfigs[0]));
+
+/// What the choice depends on. `query_device` in gemm.cuh fills it for the current device.
+struct device_info {
+  int sm_count = 0;
+  /// Architecture of the code that this program holds for the device, as in sm_NN: 75, 80, 90. Older than the device
+  /// itself where the driver compiles PTX of an older target.
+  int code_arch = 0;
+  int64_t shared_memory_per_block = 0;  ///< opt-in limit in bytes
+  bool has_wgmma = false;               ///< the code is for sm_90a, not for plain sm_90
+};
+
+namespace detail Q4FUSE_HIDDEN {
+
+/// Whether the operands are halves, not integers.
+constexpr bool multiplies_halves(dot_instruction instruction) {
+  return instruction == dot_instruction::mma_m16n8k16_f16 || instruction == dot_instruction::wgmma_m64k16_f16;
+}
+
+constexpr int activation_block_bytes(dot_instruction instruction) {
+  return multiplies_halves(instruction) ? kFp16BlockBytes : kQ8_1BlockBytes;
+}
+
+/// Pieces of activations that the tile family holds. Q8_1 rows are copied asynchronously, as far ahead as the weights;
+/// FP16 rows are stored by the warps one piece ahead, and are too large for more.
+constexpr int activation_stages(const kernel_config& config) {
+  return multiplies_halves(config.instruction) ? 2 : config.stages;
+}
+
+}  // namespace detail
+
+/// Bytes of shared memory that a kernel needs for a shape.
+Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_shape& shape) {
+  const int block_bytes = detail::activation_block_bytes(config.instruction);
+  if (config.family == kernel_family::tile) {
+    return detail::make_tile_layout(config.tile_n, config.tile_m, config.stages, detail::activation_stages(config),
+                                    block_bytes)
+        .total;
+  }
+  if (config.family == kernel_family::warpgroup) {
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages).total;
+  }
+  const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
+  return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n, config.stages,
+                                          tokens, shape.k / kBlockSize, block_bytes)
+      .total;
+}
+
+Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
+  return instruction == dot_instruction::wgmma_m64k16_f16  ? 90
+         : instruction == dot_instruction::mma_m16n8k32_s8 ? 80
+                                                           : 75;
+}
+
+/// Whether the code that a program holds for a device can contain an instruction.
+Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_instruction instruction) {
+  return device.code_arch >= required_arch(instruction) &&
+         (device.has_wgmma || instruction != dot_instruction::wgmma_m64k16_f16);
+}
+
+/// Whether the kernels of an instruction compute in a math mode.
+Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
+  return detail::multiplies_halves(instruction) == (math != math_mode::exact);
+}
+
+/// Whether a kernel can run a shape on a device.
+Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+  return has_instruction(device, config.instruction) &&
+         shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
+}
+
+Q4FUSE_HIDDEN constexpr const char* to_string(pipeline value) {
+  return value == pipeline::fused ? "fused" : "separate";
+}
+Q4FUSE_HIDDEN constexpr const char* to_string(kernel_family value) {
+  switch (value) {
+    case kernel_family::weight_bound: return "weight_bound";
+    case kernel_family::tile: return "tile";
+    case kernel_family::warpgroup: return "warpgroup";
+  }
+  return "unknown family";
+}
+Q4FUSE_HIDDEN constexpr const char* to_string(dot_instruction value) {
+  switch (value) {
+    case dot_instruction::dp4a: return "dp4a";
+    case dot_instruction::mma_m16n8k32_s8: return "mma_m16n8k32_s8";
+    case dot_instruction::mma_m16n8k16_f16: return "mma_m16n8k16_f16";
+    case dot_instruction::wgmma_m64k16_f16: return "wgmma_m64k16_f16";
+  }
+  return "unknown instruction";
+}
+Q4FUSE_HIDDEN constexpr const char* to_string(math_mode value) {
+  switch (value) {
+    case math_mode::exact: return "exact";
+    case math_mode::dequantized_fp16: return "dequantized_fp16";
+    case math_mode::direct_fp16: return "direct_fp16";
+  }
+  return "unknown math mode";
+}
+
+/// e.g. "weight_bound/mma_m16n8k32_s8/n16m8/warps1x1x8/stages4"
+Q4FUSE_HIDDEN inline std::string to_string(const kernel_config& c) {
+  return std::string(to_string(c.family)) + "/" + to_string(c.instruction) + "/n" + std::to_string(c.tile_n) + "m" +
+         std::to_string(c.tile_m) + "/warps" + std::to_string(c.warps_n) + "x" + std::to_string(c.warps_m) + "x" +
+         std::to_string(c.warps_k) + "/stages" + std::to_string(c.stages);
+}
+
+Q4FUSE_NAMESPACE_END
