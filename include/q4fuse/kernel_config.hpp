@@ -43,8 +43,8 @@ enum class math_mode {
   /// int32 block dots, FP32 sums: |y - y64| <= (k/32 + 2) * 2^-24 * sum |d4 * d8 * dot|.
   exact,
   /// Weights and Q8_1 activations are each rounded once to FP16, their products are exact, and the tensor cores sum
-  /// over all of k in FP32: to first order |y - y64| <= (2^-10 + 1.25 * k * 2^-23) * sum |w * x|, and 2^-25 of the
-  /// other factor for each factor that is subnormal as FP16.
+  /// over all of k in FP32: to first order |y - y64| <= (2^-10 + 1.25 * k * 2^-23) * sum |w * x|, and up to 2^-25 times
+  /// the other factor for each factor that is subnormal as FP16.
   dequantized_fp16,
   /// The same with the activations as they are, so that nothing is quantized and the weight is the only factor that is
   /// rounded: 2^-11 in place of 2^-10. Has no separate pipeline.

@@ -1,8 +1,9 @@
 """Compiles a source for each architecture and holds its kernels to a budget.
 
-A kernel with a spill or a stack frame fails, and so does one with more registers than the budget gives its name, or a
-compilation that takes more processor time or makes a larger object than the budget allows. With --math-mode the source
-is compiled for that mode alone, and its kernels must be exactly those that read activations in the mode's ways.
+A kernel with a spill, a stack frame or serialized wgmma fails, and so does one with more registers than the budget
+gives its name, or a compilation that takes more processor time or makes a larger object than the budget allows. With
+--math-mode the source is compiled for that mode alone, and its kernels must be exactly those that read activations in
+the mode's ways.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 KERNEL = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\w+)'")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
+SERIALIZED = re.compile(r"\(C75\d\d\).*")  # ptxas has put waits between wgmma of its own accord
 
 
 def demangle(names):
@@ -72,6 +74,7 @@ def main():
         report, seconds, kilobytes = compile_for(arguments, architecture)
         kernels = kernels_in(report)
         print(f"sm_{architecture}: {len(kernels)} kernels, {seconds:.1f} s of processor time, {kilobytes:.0f} kB")
+        failures += [f"sm_{architecture}: wgmma serialized: {line}" for line in SERIALIZED.findall(report)]
         if not kernels:
             failures.append(f"sm_{architecture}: no kernels in ptxas' report")
         if seconds > allowed_seconds:

@@ -10,8 +10,10 @@ function(add_rejection name)
 endfunction()
 
 function(add_instruction function instruction required)
-  add_rejection(${function}_on_75 SOURCE new_instruction.cu MESSAGE "${instruction} needs sm_${required}"
-    REJECTED -std=c++17 -DCALL_${function} -gencode=arch=compute_75,code=sm_75
+  set(too_old 75 ${ARGN})
+  list(GET too_old -1 too_old)
+  add_rejection(${function}_on_${too_old} SOURCE new_instruction.cu MESSAGE "${instruction} needs sm_${required}"
+    REJECTED -std=c++17 -DCALL_${function} -gencode=arch=compute_${too_old},code=sm_${too_old}
     ACCEPTED -std=c++17 -DCALL_${function} -gencode=arch=compute_${required},code=sm_${required})
 endfunction()
 add_instruction(mma_m16n8k32_s8 mma.m16n8k32.s8 80)
@@ -20,6 +22,11 @@ add_instruction(cp_async_commit cp.async.commit_group 80)
 add_instruction(cp_async_wait cp.async.wait_group 80)
 add_instruction(wait_for_dependencies griddepcontrol 90)
 add_instruction(launch_dependents griddepcontrol 90)
+add_instruction(fence_proxy_async fence.proxy.async 90)
+add_instruction(wgmma_fence wgmma.fence 90a 90)
+add_instruction(wgmma wgmma 90a 90)
+add_instruction(wgmma_commit wgmma.commit_group 90a 90)
+add_instruction(wgmma_wait wgmma.wait_group 90a 90)
 
 add_rejection(cpp14 SOURCE ignored_status.cu MESSAGE "q4fuse needs C\\+\\+17"
   REJECTED -std=c++14 -arch=sm_75 -DUSE_STATUS

@@ -3,6 +3,7 @@
 #include <q4fuse/detail/arch/cp_async_sm80.cuh>
 #include <q4fuse/detail/arch/mma_sm80.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
 
 namespace arch = q4fuse::detail::arch;
 
@@ -23,6 +24,19 @@ __global__ void call(int* y) {
   arch::wait_for_dependencies();
 #elif defined(CALL_launch_dependents)
   arch::launch_dependents();
+#elif defined(CALL_fence_proxy_async)
+  arch::fence_proxy_async();
+#elif defined(CALL_wgmma_fence)
+  arch::wgmma_fence();
+#elif defined(CALL_wgmma)
+  float d[64] = {};
+  const uint32_t a[4] = {};
+  arch::wgmma_m64k16_f16<128>(d, a, arch::make_wgmma_descriptor(nullptr));
+  *y = static_cast<int>(d[0]);
+#elif defined(CALL_wgmma_commit)
+  arch::wgmma_commit();
+#elif defined(CALL_wgmma_wait)
+  arch::wgmma_wait<0>();
 #else
 #error "which instruction?"
 #endif

@@ -91,6 +91,10 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
+/// After the last wait, on each accumulator: keeps the compiler, to which the wait says nothing about registers, from
+/// moving a use of it ahead.
+__device__ __forceinline__ void wgmma_release(float& accumulator) { asm volatile("" : "+f"(accumulator)::"memory"); }
+
 /// Makes the thread's own writes to shared memory visible to wgmma, which reads it through another proxy (PTX ISA,
 /// "Async proxy"); a barrier passes that on.
 template <int kRequired = 90>

@@ -28,13 +28,11 @@ class dot_f16 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   /// (token 0 of the warp tile).
   template <int kBlock, class TokenRows>
   __device__ __forceinline__ void multiply(const uint8_t* weights, const uint8_t* activations, const TokenRows& rows) {
-    const int g = arch::lane_index() / 4;
-    const int t = arch::lane_index() % 4;
     uint32_t a[kRowTiles][2][4];
     load_weight_fragments(a, weights + kBlock * kWeightBlockBytes);
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
-      // The four quarters of a block of eight tokens, 16 bytes each: two of either group of 16 elements.
+      // The four 16-byte quarters of a block of eight tokens.
       uint32_t b[4];
       arch::load_matrix_x4(b, activations + rows.offset(8 * j + arch::lane_index() % 8) + arch::lane_index() / 8 * 16);
 #pragma unroll

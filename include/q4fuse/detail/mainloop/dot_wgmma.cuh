@@ -49,6 +49,19 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     arch::wgmma_commit();
   }
 
+  /// Waits for all products: only now are the sums there.
+  __device__ __forceinline__ void finish() {
+    arch::wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int j = 0; j < kTokenTiles; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) arch::wgmma_release(this->sums_[i][j][e]);
+      }
+    }
+  }
+
  private:
   uint32_t a_[2][kRowTiles][2][4];
 };

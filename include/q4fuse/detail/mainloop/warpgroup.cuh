@@ -117,7 +117,7 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& argumen
     if (pair + 1 < pairs) dot.template load<0>(weights(pair + 1));
     arch::sync_cta();
   }
-  arch::wgmma_wait<0>();
+  dot.finish();
   store_sums(dot, arguments, first_row + warp_row, first_token);
 }
 

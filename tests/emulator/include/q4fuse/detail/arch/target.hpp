@@ -1,8 +1,8 @@
 #pragma once
 
-// The emulated architecture: Q4FUSE_EMULATED_ARCH, as in sm_NN; Q4FUSE_EMULATED_WGMMA makes sm_90 sm_90a. Every file of this folder stands in for the one of the
-// same name in include/q4fuse/detail/arch, by coming first on the include path; the interface is the same, except that
-// a trailing default argument carries the place of the call for reports.
+// The emulated architecture: Q4FUSE_EMULATED_ARCH, as in sm_NN; Q4FUSE_EMULATED_WGMMA makes sm_90 sm_90a. Every file of
+// this folder stands in for the one of the same name in include/q4fuse/detail/arch, by coming first on the include
+// path; the interface is the same, except that a trailing default argument carries the place of the call for reports.
 
 #include <q4fuse/detail/config.hpp>
 

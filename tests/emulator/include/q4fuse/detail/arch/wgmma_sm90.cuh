@@ -45,6 +45,9 @@ void wgmma_wait(site where = site::here()) {
   q4fuse_emulator::device.wgmma_wait(kPending, where);
 }
 
+/// Accumulators are delivered at the wait.
+inline void wgmma_release(float&) {}
+
 template <int kRequired = 90>
 void fence_proxy_async() {
   static_assert(kTargetHas<kRequired>, "fence.proxy.async needs sm_90");
