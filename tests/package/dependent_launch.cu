@@ -1,8 +1,8 @@
 // Every GEMM kernel as it runs when launched dependent and aligned: what is known here folds, so that the one path left
-// can be read in the machine code. X of the tile family's separate pipeline has 8-byte accesses, which tell its copies
-// from those of W.
+// can be read in the machine code. Q8_1 blocks have 8-byte accesses, which tell their copies from those of W.
 
 #include <q4fuse/detail/mainloop/tile.cuh>
+#include <q4fuse/detail/mainloop/warpgroup.cuh>
 #include <q4fuse/detail/mainloop/weight_bound.cuh>
 
 #include <utility>
@@ -10,28 +10,44 @@
 namespace {
 
 using namespace q4fuse::detail;
+using q4fuse::kernel_family;
+using q4fuse::math_mode;
 
-template <int kIndex, template <int, int> class Activations>
+template <int kIndex, template <int, int> class Activations, int kAccessBytes>
 __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) dependent_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
-  constexpr bool kFused = Activations<32, 1>::kPipeline == q4fuse::pipeline::fused;
   arguments.dependent = true;
   arguments.w.access_bytes = 16;
-  arguments.x.access_bytes = kFused ? 16 : 8;
-  if constexpr (config::kConfig.family == q4fuse::kernel_family::weight_bound) {
+  arguments.x.access_bytes = kAccessBytes;
+  if constexpr (config::kConfig.family == kernel_family::weight_bound) {
     weight_bound_mainloop<config, Activations>(arguments, 0);
-  } else {
+  } else if constexpr (config::kConfig.family == kernel_family::tile) {
     tile_mainloop<config, Activations>(arguments, 0, 0);
+  } else {
+    warpgroup_mainloop<config, Activations>(arguments, 0, 0);
   }
 }
 
-template <int... kIndices>
-bool instantiate(std::integer_sequence<int, kIndices...>) {
-  const void* const kernels[] = {reinterpret_cast<const void*>(dependent_kernel<kIndices, fp16_activations>)...,
-                                 reinterpret_cast<const void*>(dependent_kernel<kIndices, q8_1_activations>)...};
-  return kernels[0] != nullptr;
+template <math_mode kMath, int kIndex, template <int, int> class Activations, int kAccessBytes>
+bool exists() {
+  if constexpr (q4fuse::serves(q4fuse::kKernelConfigs[kIndex].instruction, kMath)) {
+    return reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes>) != nullptr;
+  }
+  return true;
+}
+
+template <math_mode kMath, template <int, int> class Activations, int kAccessBytes, int... kIndices>
+bool all_of_mode(std::integer_sequence<int, kIndices...>) {
+  return (exists<kMath, kIndices, Activations, kAccessBytes>() && ...);
 }
 
 }  // namespace
 
-bool all_exist() { return instantiate(std::make_integer_sequence<int, q4fuse::kKernelConfigCount>{}); }
+bool all_exist() {
+  constexpr std::make_integer_sequence<int, q4fuse::kKernelConfigCount> kAll{};
+  return all_of_mode<math_mode::exact, fp16_activations, 16>(kAll) &&
+         all_of_mode<math_mode::exact, q8_1_activations, 8>(kAll) &&
+         all_of_mode<math_mode::dequantized_fp16, dequantized_fp16_activations, 16>(kAll) &&
+         all_of_mode<math_mode::dequantized_fp16, dequantized_q8_1_activations, 8>(kAll) &&
+         all_of_mode<math_mode::direct_fp16, direct_fp16_activations, 16>(kAll);
+}
