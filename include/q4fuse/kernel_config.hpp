@@ -90,8 +90,9 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 256, 8, 1, 1, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 4},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -161,9 +162,11 @@ Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_inst
          (device.has_wgmma || instruction != dot_instruction::wgmma_m64k16_f16);
 }
 
-/// Whether the kernels of an instruction compute in a math mode.
+/// Whether the kernels of an instruction compute in a math mode. Halves hold quants exactly, and the warpgroup family
+/// can scale block by block: its kernels serve all modes.
 Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
-  return detail::multiplies_halves(instruction) == (math != math_mode::exact);
+  return instruction == dot_instruction::wgmma_m64k16_f16 ||
+         detail::multiplies_halves(instruction) == (math != math_mode::exact);
 }
 
 /// Whether a kernel can run a shape on a device.

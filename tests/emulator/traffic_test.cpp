@@ -39,7 +39,7 @@ int64_t expect_formula(const problem& p, const q4fuse::gemm_plan& plan, pipeline
   if (separate) {
     EXPECT_EQ(run.x.read, fp16_bytes(s)) << what;
     EXPECT_EQ(run.x_q8_1.written, q8_1_bytes(s)) << what;
-    EXPECT_EQ(run.x_q8_1.read, wanted.x_rows * q8_1_bytes({1, s.n, s.k})) << what;
+    EXPECT_EQ(run.x_q8_1.read, wanted.x_rows * (s.k / q4fuse::kBlockSize) * wanted.q8_1_block_bytes) << what;
     EXPECT_EQ(run.activation_bytes(), fp16_bytes(s) + 2 * whole_sectors(q8_1_bytes(s))) << what;
   } else {
     EXPECT_EQ(run.x.read, wanted.x_rows * fp16_bytes({1, s.n, s.k})) << what;

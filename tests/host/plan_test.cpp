@@ -133,6 +133,7 @@ TEST(plan, every_config_serves_some_math_mode) {
     EXPECT_FALSE(serves(dot_instruction::mma_m16n8k32_s8, math));
     EXPECT_TRUE(serves(dot_instruction::mma_m16n8k16_f16, math));
   }
+  for (const math_mode math : kMathModes) EXPECT_TRUE(serves(dot_instruction::wgmma_m64k16_f16, math));
 }
 
 TEST(plan, choice_serves_the_math_that_is_asked_for) {

@@ -84,6 +84,7 @@ struct gemm_traffic {
   int64_t ctas;
   int64_t x_rows;    ///< rows of activations that all CTAs together read
   int64_t w_passes;  ///< times that all of W is read
+  int64_t q8_1_block_bytes = 36;
 };
 
 inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s,
@@ -96,7 +97,9 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
     return {ctas, ctas * s.m, tiles_m};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
-  // A CTA a tile. The quantizer of a ragged tile reads its last token in place of those that are missing.
+  // A CTA a tile. In the warpgroup family each of the four lanes of a block reads its scale; in the tile family the
+  // quantizer of a ragged tile reads its last token in place of those that are missing.
+  if (c.family == q4fuse::kernel_family::warpgroup) return {tiles_n * tiles_m, tiles_n * s.m, tiles_m, 32 + 4 * 2};
   const int64_t rows = source == q4fuse::pipeline::fused ? tiles_m * c.tile_m : s.m;
   return {tiles_n * tiles_m, tiles_n * rows, tiles_m};
 }

@@ -16,8 +16,6 @@
 #define Q4FUSE_SUMS_4(d, i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
 #define Q4FUSE_SUMS_16(d, i) \
   Q4FUSE_SUMS_4(d, i), Q4FUSE_SUMS_4(d, (i) + 4), Q4FUSE_SUMS_4(d, (i) + 8), Q4FUSE_SUMS_4(d, (i) + 12)
-#define Q4FUSE_SUMS_64(d, i) \
-  Q4FUSE_SUMS_16(d, i), Q4FUSE_SUMS_16(d, (i) + 16), Q4FUSE_SUMS_16(d, (i) + 32), Q4FUSE_SUMS_16(d, (i) + 48)
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
@@ -54,27 +52,42 @@ __device__ __forceinline__ void wgmma_fence() {
 /// d += a * b, asynchronously: a is 64 x 16 halves in registers, b the 16 columns of k at `descriptor` of a tile of kN
 /// rows, d 64 x kN floats. Warp w of the warpgroup holds rows 16w to 16w + 15. With g = lane / 4 and t = lane % 4, a[0]
 /// and a[1] hold k = 2t, 2t + 1 of rows g and g + 8, a[2] and a[3] the same of k + 8; d[4j] and d[4j + 1] are columns
-/// 8j
-/// + 2t and 8j + 2t + 1 of row g, d[4j + 2] and d[4j + 3] those of row g + 8. Neither d nor a may be touched before the
-/// wait.
+/// 8j + 2t and 8j + 2t + 1 of row g, d[4j + 2] and d[4j + 3] those of row g + 8. Neither d nor a may be touched before
+/// the wait.
 template <int kN>
 __device__ __forceinline__ void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 128 || kN == 256, "one list of operands a width");
-  if constexpr (kN == 128) {
+  static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
+  if constexpr (kN == 32) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {" Q4FUSE_NAMES_10()
+                 "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
+                 : Q4FUSE_SUMS_16(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  } else if constexpr (kN == 64) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
+                     Q4FUSE_NAMES_10(2) "%30,%31}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
+                 : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  } else {
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
                      Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4)
                          Q4FUSE_NAMES_10(5) "%60,%61,%62,%63}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
-                 : Q4FUSE_SUMS_64(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-  } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
-                     Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4) Q4FUSE_NAMES_10(5) Q4FUSE_NAMES_10(6)
-                         Q4FUSE_NAMES_10(7) Q4FUSE_NAMES_10(8) Q4FUSE_NAMES_10(9) Q4FUSE_NAMES_10(10) Q4FUSE_NAMES_10(
-                             11) "%120,%121,%122,%123,%124,%125,%126,%127}, {%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
-                 : Q4FUSE_SUMS_64(d, 0), Q4FUSE_SUMS_64(d, 64)
+                 : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32), Q4FUSE_SUMS_16(d, 48)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
   }
+}
+
+/// d = a * b, else as above. d is declared as an operand that is read, too: as a mere result it would be given
+/// registers of its own, and copied.
+template <int kN>
+__device__ __forceinline__ void wgmma_m64k16_f16_start(float (&d)[kN / 2], const uint32_t (&a)[4],
+                                                       uint64_t descriptor) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32, "one list of operands a width");
+  asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {" Q4FUSE_NAMES_10()
+               "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 0, 1, 1, 0;"
+               : Q4FUSE_SUMS_16(d, 0)
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
 }
 
 /// Closes the warpgroup's group of wgmma.
@@ -110,4 +123,3 @@ Q4FUSE_NAMESPACE_END
 #undef Q4FUSE_NAMES_10
 #undef Q4FUSE_SUMS_4
 #undef Q4FUSE_SUMS_16
-#undef Q4FUSE_SUMS_64

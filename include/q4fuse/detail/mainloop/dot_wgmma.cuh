@@ -12,6 +12,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
@@ -25,6 +26,41 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kBlockBytes = kFp16BlockBytes;
   static constexpr float kSumScale = 1.0f;
 
+  static constexpr int kMaxBatches = 1;  ///< of activations that are converted beside a pair
+
+  /// Makes the fragments of the first block.
+  __device__ __forceinline__ void begin(const uint8_t* weights) { load<0>(weights); }
+
+  /// Adds a pair of blocks: weights of row 0 of the warp tile at `weights`, of the next pair at `next_weights` or null,
+  /// activations in `stage`. Calls `beside` while products run. One group of products, of one block, always does, also
+  /// when this returns; each group has one wait, after which its fragments are made anew.
+  template <int kBatches, class Beside>
+  __device__ __forceinline__ void multiply_pair(const uint8_t* weights, const uint8_t* next_weights,
+                                                const uint8_t* stage, const Beside& beside) {
+    static_assert(kBatches == 1, "one block runs while all activations are converted");
+    start<0>(stage);
+    beside(std::integral_constant<int, 0>{});
+    arch::wgmma_wait<1>();
+    load<1>(weights);
+    start<1>(stage);
+    arch::wgmma_wait<1>();
+    if (next_weights != nullptr) load<0>(next_weights);
+  }
+
+  /// Waits for all products: only now are the sums there.
+  __device__ __forceinline__ void finish() {
+    arch::wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int j = 0; j < kTokenTiles; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) arch::wgmma_release(this->sums_[i][j][e]);
+      }
+    }
+  }
+
+ private:
   /// Makes the fragments of block kBlock (0 or 1) of the pair at `weights` (row 0 of the warp tile).
   template <int kBlock>
   __device__ __forceinline__ void load(const uint8_t* weights) {
@@ -49,20 +85,6 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     arch::wgmma_commit();
   }
 
-  /// Waits for all products: only now are the sums there.
-  __device__ __forceinline__ void finish() {
-    arch::wgmma_wait<0>();
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-#pragma unroll
-      for (int j = 0; j < kTokenTiles; ++j) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) arch::wgmma_release(this->sums_[i][j][e]);
-      }
-    }
-  }
-
- private:
   uint32_t a_[2][kRowTiles][2][4];
 };
 

@@ -11,6 +11,7 @@
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/arch/wgmma_sm90.cuh>
 #include <q4fuse/detail/epilogue/store.cuh>
+#include <q4fuse/detail/mainloop/dot_wgmma_blocks.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/copy.cuh>
@@ -20,6 +21,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
@@ -69,11 +71,19 @@ class warpgroup_stages {
   int rows_;
 };
 
+/// Integers are scaled block by block, halves are already.
+template <class Policy, class Portion>
+using warpgroup_dot =
+    std::conditional_t<Portion::kIntegers, dot_wgmma_blocks<Policy::kWarpRows / 16, Policy::kTileM / 8>,
+                       typename Policy::dot>;
+
 template <class Policy, template <int, int> class Activations>
 __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& arguments, int64_t first_row,
                                                    int64_t first_token) {
   static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and all of k");
   using portion = typename Activations<Policy::kThreads, 1>::portion;
+  using dot_type = warpgroup_dot<Policy, portion>;
+  using provider = swizzled_activations<portion, Policy::kThreads, Policy::kTileM, dot_type::kMaxBatches>;
   const warpgroup_stages<Policy> ring(arguments, arch::shared_memory(), first_row);
   const int warp_row = arch::warp_index() * Policy::kWarpRows;
   const int pairs = ring.pairs();
@@ -83,38 +93,38 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& argumen
 #pragma unroll
   for (int piece = 0; piece < Policy::kStages - 1; ++piece) ring.fetch_weights(piece);
   if (arguments.dependent) arch::wait_for_dependencies();
-  swizzled_activations<portion, Policy::kThreads, Policy::kTileM> activations(arguments.x, first_token, arguments.m,
-                                                                              arguments.k_blocks);
-  activations.load();
-  activations.store(ring.activations(0));
-  arch::fence_proxy_async();
-  activations.load();
+  provider activations(arguments.x, first_token, arguments.m, arguments.k_blocks);
+  // Moves a batch of a pair from registers into its stage, and takes the batch behind it.
+  const auto convert = [&](auto batch, int pair) {
+    activations.template store<batch.value>(ring.activations(pair));
+    // Before the loads, because it waits for memory accesses ahead of it.
+    if constexpr (batch.value == provider::kBatches - 1) arch::fence_proxy_async();
+    activations.template load<(batch.value + 1) % provider::kBatches>();
+  };
+  activations.template load<0>();
+  convert(std::integral_constant<int, 0>{}, 0);
+  if constexpr (provider::kBatches == 2) convert(std::integral_constant<int, 1>{}, 0);
   wait_for_copies<Policy::kStages - 2>();
   arch::sync_cta();
 
-  // Multiply. Of every group of products there is one wait: it frees the fragments for the block after the next, and,
-  // by the barrier, the stage before the last for the pair after the next.
-  typename Policy::dot dot;
+  // Multiply. A stage may be filled again a barrier after the products that read it have been waited for: that of the
+  // pair before the last, for the pair after the next.
+  dot_type dot;
   dot.clear();
-  dot.template load<0>(weights(0));
+  dot.begin(weights(0));
 #pragma unroll 1
   for (int pair = 0; pair < pairs; ++pair) {
-    const uint8_t* const stage = ring.activations(pair);
-    dot.template start<0>(stage);
-    if (pair + 1 < pairs) {
-      activations.store(ring.activations(pair + 1));
-      // Before the loads, because it waits for memory accesses ahead of it.
-      arch::fence_proxy_async();
-      activations.load();
-    }
-    if (pair % ring.kPiecePairs == 0) ring.fetch_weights(pair / ring.kPiecePairs + Policy::kStages - 1);
-    arch::wgmma_wait<1>();
-    dot.template load<1>(weights(pair));
-    dot.template start<1>(stage);
+    const bool last = pair + 1 == pairs;
+    const auto beside = [&](auto batch) {
+      if (!last) convert(batch, pair + 1);
+      if (batch.value == 0 && pair % ring.kPiecePairs == 0) {
+        ring.fetch_weights(pair / ring.kPiecePairs + Policy::kStages - 1);
+      }
+    };
+    dot.template multiply_pair<provider::kBatches>(weights(pair), last ? nullptr : weights(pair + 1),
+                                                   ring.activations(pair), beside);
     // The next piece is first read in the last pair of this one, after one more barrier.
     if (pair % ring.kPiecePairs == ring.kPiecePairs - 2) wait_for_copies<Policy::kStages - 2>();
-    arch::wgmma_wait<1>();
-    if (pair + 1 < pairs) dot.template load<0>(weights(pair + 1));
     arch::sync_cta();
   }
   dot.finish();

@@ -23,19 +23,26 @@ __device__ __forceinline__ uint32_t saturate_f16x2(uint32_t halves) {
   return arch::min_u16x2(halves & 0x7FFF7FFFu, 0x7BFF7BFFu) | (halves & 0x80008000u);
 }
 
-/// d * q of a lane's eight elements, each rounded once to nearest even. A byte with its sign flipped under 0x64 reads
-/// 1152 + q as a half, and PRMT puts it there.
-__device__ __forceinline__ uint4 dequantize_q8_1(const q8_1_lane& lane) {
+/// Pair i (0 to 3) of a lane's eight quants as halves, exact. A byte with its sign flipped under 0x64 reads 1152 + q as
+/// a half, and PRMT puts it there.
+__device__ __forceinline__ uint32_t two_quants_f16(const q8_1_lane& lane, int i) {
   constexpr uint32_t kMinus1152 = 0xE480E480u;
+  const uint32_t bytes = lane.qs[i / 2] ^ 0x80808080u;
+  return arch::add_rn_f16x2(arch::byte_permute(bytes, 0x64646464u, i % 2 == 0 ? 0x4140 : 0x4342), kMinus1152);
+}
+
+/// A lane's eight quants as halves.
+__device__ __forceinline__ uint4 quants_f16(const q8_1_lane& lane) {
+  return {two_quants_f16(lane, 0), two_quants_f16(lane, 1), two_quants_f16(lane, 2), two_quants_f16(lane, 3)};
+}
+
+/// d * q of a lane's eight elements, each rounded once to nearest even.
+__device__ __forceinline__ uint4 dequantize_q8_1(const q8_1_lane& lane) {
   const uint32_t d = lane.scale & 0xFFFFu;
   const uint32_t scale = arch::duplicate_half(static_cast<uint16_t>(d));
   uint32_t halves[4];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t bytes = lane.qs[i / 2] ^ 0x80808080u;
-    const uint32_t biased = arch::byte_permute(bytes, 0x64646464u, i % 2 == 0 ? 0x4140 : 0x4342);
-    halves[i] = arch::mul_rn_f16x2(arch::add_rn_f16x2(biased, kMinus1152), scale);
-  }
+  for (int i = 0; i < 4; ++i) halves[i] = arch::mul_rn_f16x2(two_quants_f16(lane, i), scale);
   // Not for a scale of infinity or NaN, which must reach the sum.
   if (d >= kSaturatingScale && d < 0x7C00u) {
 #pragma unroll

@@ -35,9 +35,16 @@ struct fp16_weights {
   uint32_t high;
 };
 
-__device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uint32_t scale) {
+/// q - 8, exact.
+__device__ __forceinline__ fp16_weights quants_f16(uint16_t two_quants) {
   const uint32_t quants = arch::byte_permute(two_quants, 0, 0x4140);
-  return {arch::mul_rn_f16x2(low_nibbles_f16(quants), scale), arch::mul_rn_f16x2(high_nibbles_f16(quants), scale)};
+  return {low_nibbles_f16(quants), high_nibbles_f16(quants)};
+}
+
+/// d * (q - 8), rounded once.
+__device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uint32_t scale) {
+  const fp16_weights w = quants_f16(two_quants);
+  return {arch::mul_rn_f16x2(w.low, scale), arch::mul_rn_f16x2(w.high, scale)};
 }
 
 /// A operands of mma.m16n8k16, and of wgmma, for the two groups of 16 elements of a block: 16 * kRowTiles rows, of
@@ -59,6 +66,23 @@ __device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2
         a[i][0][half + 2 * eight] = w.low;
         a[i][1][half + 2 * eight] = w.high;
       }
+    }
+  }
+}
+
+/// The same of one row tile for exact dots: quants alone, and the scales of rows g and g + 8.
+__device__ __forceinline__ void load_quant_fragments(uint32_t (&a)[2][4], float (&scale)[2], const uint8_t* block) {
+  const int g = arch::lane_index() / 4;
+  const int t = arch::lane_index() % 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t* const row = block + (8 * half + g) * kWeightPieceBytes;
+    scale[half] = arch::half_to_float(arch::load_shared<uint16_t>(row));
+#pragma unroll
+    for (int eight = 0; eight < 2; ++eight) {
+      const fp16_weights w = quants_f16(arch::load_shared<uint16_t>(row + 2 + 8 * eight + 2 * t));
+      a[0][half + 2 * eight] = w.low;
+      a[1][half + 2 * eight] = w.high;
     }
   }
 }

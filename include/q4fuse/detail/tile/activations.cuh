@@ -86,6 +86,7 @@ class portion_map {
 template <int kThreads, int kBatch>
 class fp16_activations {
  public:
+  using portion = quantized_quants;  ///< what the warpgroup family makes of the same rows
   static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = false;
 
@@ -197,6 +198,7 @@ class direct_fp16_activations : public fp16_tile_activations<direct_portion, kTh
 template <int kThreads, int kBatch>
 class q8_1_activations {
  public:
+  using portion = q8_1_quants;  ///< what the warpgroup family makes of the same rows
   static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = true;  ///< rows can be copied as they are
   static constexpr int kPortionBytes = 12;

@@ -24,6 +24,7 @@ __device__ __forceinline__ uint32_t load_word(const uint8_t* address, int access
 
 /// Halves as they are.
 struct direct_portion {
+  static constexpr bool kIntegers = false;
   using type = uint4;
   static constexpr int kSourceBlockBytes = kBlockSize * 2;
 
@@ -46,6 +47,7 @@ struct requantized_portion : direct_portion {
 
 /// Q8_1 blocks: eight quants and the scale of their block.
 struct q8_1_portion {
+  static constexpr bool kIntegers = false;
   using type = q8_1_lane;
   static constexpr int kSourceBlockBytes = kQ8_1BlockBytes;
 
@@ -57,6 +59,16 @@ struct q8_1_portion {
     return {{load_word(quants, kAccess), load_word(quants + 4, kAccess)}, arch::load_global<uint16_t>(block)};
   }
   static __device__ __forceinline__ uint4 encode(const type& lane) { return dequantize_q8_1(lane); }
+};
+
+/// For exact dots the tile holds quants, and their scales beside it.
+struct q8_1_quants : q8_1_portion {
+  static constexpr bool kIntegers = true;
+  static __device__ __forceinline__ q8_1_lane encode(const type& lane) { return lane; }
+};
+struct quantized_quants : direct_portion {
+  static constexpr bool kIntegers = true;
+  static __device__ __forceinline__ q8_1_lane encode(const type& halves) { return encode_q8_1<false>(halves); }
 };
 
 }  // namespace detail

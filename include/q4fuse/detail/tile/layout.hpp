@@ -83,11 +83,19 @@ __host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_
 /// flight across a barrier may still read, one that is being filled.
 inline constexpr int kWarpgroupActivationStages = 3;
 
-/// Rings as in tile_layout, but an activation stage is one pair of blocks, in rows without padding.
+/// Where the scale of a token stands among those of its block: as the accumulators of wgmma want them, four at a time,
+/// tokens 2t, 2t + 1, 8 + 2t and 9 + 2t of each 16.
+__host__ __device__ constexpr int scale_place(int token) {
+  return token / 16 * 16 + token % 8 / 2 * 4 + token % 16 / 8 * 2 + token % 2;
+}
+
+/// Rings as in tile_layout, but an activation stage is one pair of blocks, in rows without padding, followed by the
+/// scales of those blocks, which exact dots alone need.
 __host__ __device__ constexpr tile_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages) {
   tile_layout map{};
   map.activations = 0;
-  map.activation_stage = tile_m * 2 * kFp16BlockBytes;
+  map.activation_stage =
+      static_cast<int>(round_up(tile_m * 2 * (kFp16BlockBytes + static_cast<int>(sizeof(float))), 1024));
   map.weights = map.activations + kWarpgroupActivationStages * map.activation_stage;
   map.weight_stage = tile_n * kWeightPieceBytes;
   map.total = map.weights + weight_stages * map.weight_stage;

@@ -29,7 +29,16 @@ void wgmma_fence() {
 template <int kN>
 void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor, site where = site::here()) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 128 || kN == 256, "one list of operands a width");
+  static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
+  q4fuse_emulator::device.wgmma(d, kN, a, descriptor, where);
+}
+
+template <int kN>
+void wgmma_m64k16_f16_start(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor,
+                            site where = site::here()) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32, "one list of operands a width");
+  for (float& sum : d) sum = 0.0f;
   q4fuse_emulator::device.wgmma(d, kN, a, descriptor, where);
 }
 
