@@ -11,6 +11,8 @@ namespace {
 constexpr std::array kPipelines = {pipeline_kind::fused,   pipeline_kind::separate, pipeline_kind::separate_pdl,
                                    pipeline_kind::gemm,    pipeline_kind::quantize, pipeline_kind::cublas,
                                    pipeline_kind::producer};
+constexpr std::array kMathModes = {q4fuse::math_mode::exact, q4fuse::math_mode::dequantized_fp16,
+                                   q4fuse::math_mode::direct_fp16};
 constexpr std::array kModes = {launch_mode::graph, launch_mode::stream, launch_mode::overlap, launch_mode::chain};
 constexpr std::array kL2States = {l2_state::cold, l2_state::warm};
 
@@ -51,19 +53,34 @@ auto parse_names(const std::string& text, const Values& values) {
   return result;
 }
 
-bool offered(pipeline_kind kind, launch_mode mode, const q4fuse::device_info& device, bool has_cublas) {
+/// Whether a contender exists; activations that are multiplied as they are need no quantizer.
+bool offered(pipeline_kind kind, q4fuse::math_mode math, launch_mode mode, const q4fuse::device_info& device,
+             bool has_cublas) {
   switch (kind) {
+    case pipeline_kind::fused: return true;
     case pipeline_kind::cublas: return has_cublas;
     case pipeline_kind::producer: return mode == launch_mode::chain;
-    // With dependent launch between all kernels it is the same as `separate`.
-    case pipeline_kind::separate_pdl: return device.code_arch >= 90 && !uses_dependent_launch(mode);
-    default: return true;
+    default: break;
   }
+  if (math == q4fuse::math_mode::direct_fp16) return false;
+  // With dependent launch between all kernels it is the same as `separate`.
+  return kind != pipeline_kind::separate_pdl || (device.code_arch >= 90 && !uses_dependent_launch(mode));
 }
 
 bool depends_on_config(pipeline_kind kind) {
   return kind == pipeline_kind::fused || kind == pipeline_kind::separate || kind == pipeline_kind::separate_pdl ||
          kind == pipeline_kind::gemm;
+}
+
+/// The series of one pipeline: the library's choice of kernel, or in a sweep every legal one.
+void add_series(const grid& what, const q4fuse::device_info& device, pipeline_kind kind, point& p) {
+  if (!what.sweep || !depends_on_config(kind)) {
+    p.members.push_back({kind, std::nullopt});
+    return;
+  }
+  for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
+    if (serves(config.instruction, p.math) && can_run(config, p.shape, device)) p.members.push_back({kind, config});
+  }
 }
 
 std::vector<pipeline_kind> default_pipelines(bool sweep) {
@@ -152,6 +169,7 @@ std::vector<weight_shape> parse_shapes(const std::string& text) {
 }
 
 std::vector<pipeline_kind> parse_pipelines(const std::string& text) { return parse_names(text, kPipelines); }
+std::vector<q4fuse::math_mode> parse_math(const std::string& text) { return parse_names(text, kMathModes); }
 std::vector<launch_mode> parse_modes(const std::string& text) { return parse_names(text, kModes); }
 std::vector<l2_state> parse_l2(const std::string& text) { return parse_names(text, kL2States); }
 
@@ -160,21 +178,15 @@ std::vector<point> make_points(const grid& what, const q4fuse::device_info& devi
   std::vector<point> points;
   for (const weight_shape& weights : what.shapes) {
     for (const int64_t m : what.m) {
-      for (const launch_mode mode : what.modes) {
-        for (const l2_state l2 : what.l2) {
-          point p{{m, weights.n, weights.k}, mode, l2, {}};
-          for (const pipeline_kind kind : kinds) {
-            if (!offered(kind, mode, device, has_cublas)) continue;
-            if (!what.sweep || !depends_on_config(kind)) {
-              p.members.push_back({kind, std::nullopt});
-              continue;
+      for (const q4fuse::math_mode math : what.math) {
+        for (const launch_mode mode : what.modes) {
+          for (const l2_state l2 : what.l2) {
+            point p{{m, weights.n, weights.k}, math, mode, l2, {}};
+            for (const pipeline_kind kind : kinds) {
+              if (offered(kind, math, mode, device, has_cublas)) add_series(what, device, kind, p);
             }
-            for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
-              const bool exact = q4fuse::serves(config.instruction, q4fuse::math_mode::exact);
-              if (exact && q4fuse::can_run(config, p.shape, device)) p.members.push_back({kind, config});
-            }
+            if (!p.members.empty()) points.push_back(p);
           }
-          if (!p.members.empty()) points.push_back(p);
         }
       }
     }
@@ -186,6 +198,7 @@ std::string series_name(const point& p, const series& s) {
   std::string name = std::string(to_string(s.kind)) + "/m:" + std::to_string(p.shape.m) +
                      "/n:" + std::to_string(p.shape.n) + "/k:" + std::to_string(p.shape.k) + "/" + to_string(p.mode) +
                      "/" + to_string(p.l2);
+  if (p.math != q4fuse::math_mode::exact) name += std::string("/math:") + to_string(p.math);
   if (s.config.has_value()) name += "/config:" + to_string(*s.config);
   return name;
 }

@@ -51,6 +51,7 @@ struct grid {
   std::vector<int64_t> m = default_tokens();
   std::vector<weight_shape> shapes = main_shapes();
   std::vector<pipeline_kind> pipelines;  ///< empty: all that the mode and the device offer
+  std::vector<q4fuse::math_mode> math = {q4fuse::math_mode::exact};
   std::vector<launch_mode> modes = {launch_mode::graph};
   std::vector<l2_state> l2 = {l2_state::cold};
   bool sweep = false;  ///< every legal kernel instead of the library's choice
@@ -63,6 +64,7 @@ std::vector<int64_t> parse_tokens(const std::string& text);
 /// "main", "all", "S1".."S3" or "4096x14336" (n x k), comma-separated.
 std::vector<weight_shape> parse_shapes(const std::string& text);
 std::vector<pipeline_kind> parse_pipelines(const std::string& text);
+std::vector<q4fuse::math_mode> parse_math(const std::string& text);
 std::vector<launch_mode> parse_modes(const std::string& text);
 std::vector<l2_state> parse_l2(const std::string& text);
 
@@ -75,6 +77,7 @@ struct series {
 /// Benchmarks that are measured together, taking turns.
 struct point {
   q4fuse::gemm_shape shape;
+  q4fuse::math_mode math;
   launch_mode mode;
   l2_state l2;
   std::vector<series> members;
@@ -87,7 +90,8 @@ constexpr bool uses_dependent_launch(launch_mode mode) {
   return mode == launch_mode::overlap || mode == launch_mode::chain;
 }
 
-/// e.g. "fused/m:1/n:4096/k:4096/graph/cold", in a sweep followed by "/config:<kernel>".
+/// e.g. "fused/m:1/n:4096/k:4096/graph/cold"; followed by "/math:<mode>" where it is not exact, and in a sweep by
+/// "/config:<kernel>".
 std::string series_name(const point& p, const series& s);
 
 }  // namespace q4fuse_bench

@@ -13,6 +13,7 @@ struct raw_options {
   std::optional<std::string> m;
   std::optional<std::string> shapes;
   std::optional<std::string> pipelines;
+  std::optional<std::string> math;
   std::optional<std::string> modes;
   std::optional<std::string> l2;
   std::string plan = "auto";
@@ -29,6 +30,7 @@ std::unique_ptr<CLI::App> make_app(raw_options& raw) {
       "--pipelines", raw.pipelines,
       "fused, separate, separate_pdl, gemm, quantize, cublas, producer (default: all that apply; in a sweep "
       "fused,separate)");
+  app->add_option("--math", raw.math, "exact (default), dequantized_fp16, direct_fp16, comma-separated");
   app->add_option("--modes", raw.modes, "graph (default), stream, overlap, chain");
   app->add_option("--l2", raw.l2, "cold (default), warm");
   app->add_option("--plan", raw.plan, "auto: the library's choice (default); sweep: every legal kernel")
@@ -84,6 +86,7 @@ bench_options parse_options(std::vector<std::string> arguments) {
   apply("--m", raw.m, parse_tokens, options.what.m);
   apply("--shapes", raw.shapes, parse_shapes, options.what.shapes);
   apply("--pipelines", raw.pipelines, parse_pipelines, options.what.pipelines);
+  apply("--math", raw.math, parse_math, options.what.math);
   apply("--modes", raw.modes, parse_modes, options.what.modes);
   apply("--l2", raw.l2, parse_l2, options.what.l2);
   options.what.sweep = raw.plan == "sweep";

@@ -4,6 +4,8 @@
 
 #include <q4fuse/q4fuse.cuh>
 
+#include <type_traits>
+
 namespace q4fuse_bench {
 namespace {
 
@@ -28,15 +30,39 @@ q4fuse::gemm_options options_for(const call_spec& call, bool dependent) {
   if (call.config.has_value()) {
     q4fuse::gemm_plan forced;
     forced.config = *call.config;
+    forced.math = call.math;
     options.plan = forced;
   }
   return options;
 }
 
+/// Calls `body` with the math mode as a constant, over which the entry points are templates.
+template <class Body>
+void with_math(q4fuse::math_mode math, const Body& body) {
+  using q4fuse::math_mode;
+  switch (math) {
+    case math_mode::exact: return body(std::integral_constant<math_mode, math_mode::exact>{});
+    case math_mode::dequantized_fp16: return body(std::integral_constant<math_mode, math_mode::dequantized_fp16>{});
+    case math_mode::direct_fp16: return body(std::integral_constant<math_mode, math_mode::direct_fp16>{});
+  }
+}
+
 void multiply(const call_spec& call, const slot& operands, bool dependent, cudaStream_t stream) {
-  check(
-      q4fuse::gemm_q4_0_q8_1(operands.w, operands.x_q8_1, operands.y, call.shape, options_for(call, dependent), stream),
-      "gemm_q4_0_q8_1");
+  with_math(call.math, [&](auto math) {
+    if constexpr (math.value != q4fuse::math_mode::direct_fp16) {
+      check(q4fuse::gemm_q4_0_q8_1<math.value>(operands.w, operands.x_q8_1, operands.y, call.shape,
+                                               options_for(call, dependent), stream),
+            "gemm_q4_0_q8_1");
+    }
+  });
+}
+
+void multiply_fused(const call_spec& call, const slot& operands, bool dependent, cudaStream_t stream) {
+  with_math(call.math, [&](auto math) {
+    check(q4fuse::gemm_q4_0_fp16_fused<math.value>(operands.w, operands.x, operands.y, call.shape,
+                                                   options_for(call, dependent), stream),
+          "gemm_q4_0_fp16_fused");
+  });
 }
 
 }  // namespace
@@ -46,11 +72,7 @@ void enqueue(const call_spec& call, const slot& operands, const slot& source, co
   const bool dependent = uses_dependent_launch(call.mode);
   if (call.mode == launch_mode::chain) produce(call, operands, source, stream);
   switch (call.kind) {
-    case pipeline_kind::fused:
-      check(q4fuse::gemm_q4_0_fp16_fused(operands.w, operands.x, operands.y, call.shape, options_for(call, dependent),
-                                         stream),
-            "gemm_q4_0_fp16_fused");
-      break;
+    case pipeline_kind::fused: multiply_fused(call, operands, dependent, stream); break;
     case pipeline_kind::separate:
       quantize(call, operands, dependent, stream);
       multiply(call, operands, dependent, stream);

@@ -18,6 +18,7 @@ namespace q4fuse_bench {
 struct call_spec {
   pipeline_kind kind;
   q4fuse::gemm_shape shape;
+  q4fuse::math_mode math;
   std::optional<q4fuse::kernel_config> config;  ///< forced kernel; none: the library's choice
   launch_mode mode;
 };

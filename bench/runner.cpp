@@ -44,33 +44,33 @@ slot_counts runner::count_slots(const point& what) const {
 }
 
 void runner::quantize_slots(const point& what, int slots) {
-  const call_spec quantize{pipeline_kind::quantize, what.shape, std::nullopt, launch_mode::graph};
+  const call_spec quantize{pipeline_kind::quantize, what.shape, what.math, std::nullopt, launch_mode::graph};
   enqueue(quantize, pool_.reference(), pool_.reference(), cublas_, stream_.get());
   for (int i = 0; i < slots; ++i) enqueue(quantize, pool_.timed(i), pool_.reference(), cublas_, stream_.get());
 }
 
-void runner::check_once(const call_spec& call) {
+double runner::check_once(const call_spec& call) {
   const bool cublas = call.kind == pipeline_kind::cublas;
   const q4fuse::gemm_shape& s = call.shape;
+  const std::string what = cublas ? "cublas" : call.config.has_value() ? to_string(*call.config) : "";
   const std::string key = std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k) +
-                          (cublas                    ? "cublas"
-                           : call.config.has_value() ? to_string(*call.config)
-                                                     : "");
-  const auto known = verdicts_.find(key);
-  std::string verdict = known == verdicts_.end() ? std::string() : known->second;
-  if (known == verdicts_.end()) {
+                          (cublas ? "" : to_string(call.math)) + what;
+  const auto [entry, unknown] = verdicts_.try_emplace(key);
+  verdict& result = entry->second;
+  if (unknown) {
     try {
       cublas ? verifier_.check_cublas(call) : verifier_.check_pipelines(call);
+      result.error = verifier_.relative_error(call);
     } catch (const std::exception& error) {
-      verdict = error.what();
+      result.complaint = error.what();
     }
-    verdicts_.emplace(key, verdict);
   }
-  if (!verdict.empty()) throw std::runtime_error(verdict);
+  if (!result.complaint.empty()) throw std::runtime_error(result.complaint);
+  return result.error;
 }
 
 void runner::estimate(contestant& c) {
-  check_once(c.call);
+  c.result->product_error = check_once(c.call);
   c.enqueue_call = [this, spec = c.call, slots = c.slots](int index, cudaStream_t stream) {
     enqueue(spec, pool_.timed(index % slots), pool_.reference(), cublas_, stream);
   };
@@ -131,7 +131,7 @@ std::vector<outcome> runner::measure(const point& what, const std::vector<bool>&
     if (!selected[i]) continue;
     const series& member = what.members[i];
     const int slots = rotation_slots(what.l2, moved_bytes(member.kind, what.shape), evicting_);
-    contestants.push_back({{member.kind, what.shape, member.config, what.mode}, slots, &outcomes[i]});
+    contestants.push_back({{member.kind, what.shape, what.math, member.config, what.mode}, slots, &outcomes[i]});
   }
   std::map<pipeline_kind, double> fastest;
   for_each_contestant([&](contestant& c) {

@@ -19,6 +19,7 @@ struct outcome {
   std::vector<double> samples;  ///< seconds per call
   int calls = 0;                ///< calls per sample
   bool estimated = false;       ///< a forced kernel far from the fastest of its pipeline: its one sample is an estimate
+  double product_error = 0.0;   ///< verifier::relative_error
   std::string error;
 };
 
@@ -34,7 +35,8 @@ class runner {
 
   slot_counts count_slots(const point& what) const;
   void quantize_slots(const point& what, int slots);
-  void check_once(const call_spec& call);
+  /// Throws what is wrong with the results of a call, or gives their error; looks only once at each kernel and shape.
+  double check_once(const call_spec& call);
   void estimate(contestant& c);
   void prepare(contestant& c, l2_state l2);
   void take_turns(std::vector<contestant>& contestants, l2_state l2);
@@ -47,7 +49,11 @@ class runner {
   cublas_gemm cublas_;
   verifier verifier_;
   timer timer_;
-  std::map<std::string, std::string> verdicts_;  ///< by what was checked; empty where it passed
+  struct verdict {
+    std::string complaint;  ///< empty where it passed
+    double error = 0.0;
+  };
+  std::map<std::string, verdict> verdicts_;  ///< by what was checked
 };
 
 }  // namespace q4fuse_bench

@@ -65,12 +65,13 @@ void session::report(benchmark::State& state, measured_point& p, size_t member) 
     return;
   }
   const double seconds = median(result.samples);
-  p.seconds[member] = seconds;
+  p.measured[member] = {seconds, result.product_error};
   for (auto _ : state) state.SetIterationTime(seconds);
   const pipeline_kind kind = p.what.members[member].kind;
   const double bytes_per_second = static_cast<double>(moved_bytes(kind, p.what.shape)) / seconds;
   if (const double count = operations(kind, p.what.shape); count > 0.0) {
     state.counters["TFLOPS"] = count / seconds * 1e-12;
+    state.counters["rms_error"] = result.product_error;
   }
   state.counters["GB/s"] = bytes_per_second * 1e-9;
   state.counters["copy%"] = 100.0 * bytes_per_second / bandwidths_.copy_bytes_per_second;
@@ -86,7 +87,7 @@ std::string session::label(const measured_point& p, size_t member) const {
   if (s.kind == pipeline_kind::quantize || s.kind == pipeline_kind::producer) return "";
   if (s.kind == pipeline_kind::cublas) return "CUBLAS_GEMM_DEFAULT";
   const auto source = s.kind == pipeline_kind::fused ? q4fuse::pipeline::fused : q4fuse::pipeline::separate;
-  const q4fuse::gemm_plan chosen = plan(p.what.shape, device_, source);
+  const q4fuse::gemm_plan chosen = plan(p.what.shape, device_, source, p.what.math);
   if (!s.config.has_value()) return to_string(chosen.config) + ": " + chosen.reason;
   const std::string note = p.outcomes[member].estimated ? "estimate only, far from the fastest" : "";
   return *s.config == chosen.config ? "the library's choice" + (note.empty() ? note : ", " + note) : note;
@@ -95,7 +96,7 @@ std::string session::label(const measured_point& p, size_t member) const {
 std::string session::closing_tables() const {
   std::vector<point_result> results;
   for (const measured_point& p : points_) {
-    results.push_back({p.what, p.seconds, to_string(plan(p.what.shape, device_).config)});
+    results.push_back({p.what, p.measured, to_string(plan(p.what.shape, device_, p.what.math).config)});
   }
   return sweep_ ? format_sweep(results) : format_comparison(results, bandwidths_.copy_bytes_per_second);
 }

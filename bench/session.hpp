@@ -34,7 +34,7 @@ class session {
     std::vector<bool> selected;
     std::vector<outcome> outcomes;
     std::vector<bool> fresh;  ///< outcomes not yet reported; another report of one is a repetition: measured anew
-    std::map<size_t, double> seconds;  ///< what was reported last, for the closing tables
+    std::map<size_t, measurement> measured;  ///< what was reported last, for the closing tables
   };
 
   void report(benchmark::State& state, measured_point& p, size_t member);

@@ -39,12 +39,29 @@ std::string align(const std::vector<row>& rows) {
   return text;
 }
 
-std::optional<double> find(const point_result& result, pipeline_kind kind) {
-  for (const auto& [index, seconds] : result.seconds) {
+std::optional<measurement> find_measurement(const point_result& result, pipeline_kind kind) {
+  for (const auto& [index, measured] : result.measured) {
     const series& member = result.what.members[index];
-    if (member.kind == kind && !member.config.has_value()) return seconds;
+    if (member.kind == kind && !member.config.has_value()) return measured;
   }
   return std::nullopt;
+}
+
+std::optional<double> find(const point_result& result, pipeline_kind kind) {
+  const auto measured = find_measurement(result, kind);
+  return measured.has_value() ? std::optional(measured->seconds) : std::nullopt;
+}
+
+/// The error of the first of some pipelines that was measured.
+std::string error_of(const point_result& result, std::initializer_list<pipeline_kind> kinds) {
+  for (const pipeline_kind kind : kinds) {
+    if (const auto measured = find_measurement(result, kind); measured.has_value()) {
+      char text[32];
+      std::snprintf(text, sizeof(text), "%.1e", measured->error);
+      return text;
+    }
+  }
+  return "-";
 }
 
 row shape_cells(const q4fuse::gemm_shape& shape) {
@@ -74,19 +91,24 @@ row comparison_row(const point_result& result, double copy_bytes_per_second, boo
   } else {
     cells.insert(cells.end(), 3, "-");
   }
+  cells.push_back(error_of(result, {pipeline_kind::fused, pipeline_kind::separate, pipeline_kind::separate_pdl}));
+  cells.push_back(error_of(result, {pipeline_kind::cublas}));
   return cells;
 }
 
-std::string title(const point& p) { return std::string(to_string(p.mode)) + ", " + to_string(p.l2) + " L2\n"; }
+std::string title(const point& p) {
+  return std::string(to_string(p.math)) + " math, " + to_string(p.mode) + ", " + to_string(p.l2) + " L2\n";
+}
 
-/// Calls `format` with the results of one (mode, L2) at a time, in the order in which they first appear.
+/// Calls `format` with the results of one (math, mode, L2) at a time, in the order in which they first appear.
 std::string for_each_group(const std::vector<point_result>& results,
                            const std::function<std::string(const std::vector<const point_result*>&)>& format) {
   std::vector<std::vector<const point_result*>> groups;
   for (const point_result& result : results) {
-    if (result.seconds.empty()) continue;
+    if (result.measured.empty()) continue;
     const auto same = [&](const auto& group) {
-      return group.front()->what.mode == result.what.mode && group.front()->what.l2 == result.what.l2;
+      const point& first = group.front()->what;
+      return first.math == result.what.math && first.mode == result.what.mode && first.l2 == result.what.l2;
     };
     const auto found = std::find_if(groups.begin(), groups.end(), same);
     if (found == groups.end()) {
@@ -103,9 +125,11 @@ std::string for_each_group(const std::vector<point_result>& results,
 /// Rows of a sweep for one pipeline of one point; empty when none of its kernels was measured.
 std::vector<row> sweep_rows(const point_result& result, pipeline_kind kind) {
   std::vector<std::pair<double, std::string>> timed;
-  for (const auto& [index, seconds] : result.seconds) {
+  for (const auto& [index, measured] : result.measured) {
     const series& member = result.what.members[index];
-    if (member.kind == kind && member.config.has_value()) timed.emplace_back(seconds, to_string(*member.config));
+    if (member.kind == kind && member.config.has_value()) {
+      timed.emplace_back(measured.seconds, to_string(*member.config));
+    }
   }
   if (timed.empty()) return {};
   std::sort(timed.begin(), timed.end());
@@ -134,7 +158,8 @@ std::string format_comparison(const std::vector<point_result>& results, double c
     if (with_pdl) header.push_back("separate pdl us");
     header.insert(header.end(), {"fused us", "fused/separate"});
     if (with_producer) header.push_back("producer us");
-    header.insert(header.end(), {"cuBLAS us", "TFLOPS", "GB/s", "% of copy bandwidth"});
+    header.insert(header.end(),
+                  {"cuBLAS us", "TFLOPS", "GB/s", "% of copy bandwidth", "rms error", "cuBLAS rms error"});
     std::vector<row> rows = {header};
     for (const auto* r : group) rows.push_back(comparison_row(*r, copy_bytes_per_second, with_pdl, with_producer));
     return align(rows);
@@ -143,7 +168,11 @@ std::string format_comparison(const std::vector<point_result>& results, double c
   return tables +
          "\nfused/separate: speed of fused over the faster separate, above 1 where fused is faster. TFLOPS, GB/s and\n"
          "% are those of fused; bytes = weights + x + y, each once. Copy bandwidth, read + write: " +
-         number(copy_bytes_per_second * 1e-9, 0) + " GB/s.\n";
+         number(copy_bytes_per_second * 1e-9, 0) +
+         " GB/s.\n"
+         "rms error: of y against the FP64 product of the FP16 activations and the Q4_0 weights as stored, over the "
+         "root\n"
+         "mean square of y.\n";
 }
 
 std::string format_sweep(const std::vector<point_result>& results) {

@@ -18,11 +18,16 @@ class verifier {
   verifier(const inputs& data, const rotation_pool& pool, const cublas_gemm& cublas, const stream& where);
 
   /// The quantizer against the oracle byte for byte, fused against separate bit for bit, and a sample of both against
-  /// the oracle within its bound.
+  /// the oracle within the bound of the call's math mode. Without quantized activations there is fused alone.
   void check_pipelines(const call_spec& call);
 
   /// A sample of cuBLAS's result against FP64, within FP16 rounding of the weights.
   void check_cublas(const call_spec& call);
+
+  /// Root mean square of a product's error over that of the product itself, for a sample of elements: against the FP64
+  /// product of the activations as they are given and the weights as they are stored. For cuBLAS's call of its result,
+  /// else of the fused pipeline's.
+  double relative_error(const call_spec& call);
 
   /// What the timed call left in slot `slot_index` against a call by itself, bit for bit. Nothing for calls that leave
   /// no product.
@@ -33,10 +38,11 @@ class verifier {
     std::vector<int64_t> rows;
     std::vector<int64_t> columns;
   };
-  sample pick(const q4fuse::gemm_shape& shape) const;
+  sample pick(const q4fuse::gemm_shape& shape, int columns) const;
   void run(pipeline_kind kind, const call_spec& call, const slot& operands);
   void poison(float* y, const q4fuse::gemm_shape& shape);
   unsigned long long differences(const float* a, const float* b, const q4fuse::gemm_shape& shape);
+  std::vector<float> dequantized_row(int64_t row, int64_t k) const;
   float element(const float* y, int64_t index);
   std::vector<uint8_t> quantized_row(const q4fuse::gemm_shape& shape, int64_t row);
 

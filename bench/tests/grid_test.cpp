@@ -106,6 +106,21 @@ TEST(make_points, offers_what_mode_device_and_build_have) {
   EXPECT_FALSE(contains(only_point(launch_mode::graph, kHopper, false), pipeline_kind::cublas));
 }
 
+TEST(make_points, one_point_per_math_mode_and_no_quantizer_where_none_is_used) {
+  grid what;
+  what.m = {64};
+  what.shapes = {{4096, 4096}};
+  what.math = parse_math("exact,dequantized_fp16,direct_fp16");
+  const std::vector<point> points = make_points(what, kHopper, true);
+  ASSERT_EQ(points.size(), 3u);
+  EXPECT_EQ(series_name(points[0], points[0].members[0]), "fused/m:64/n:4096/k:4096/graph/cold");
+  EXPECT_EQ(series_name(points[1], points[1].members[0]), "fused/m:64/n:4096/k:4096/graph/cold/math:dequantized_fp16");
+  EXPECT_EQ(points[1].members.size(), points[0].members.size());
+  ASSERT_EQ(points[2].members.size(), 2u);
+  EXPECT_TRUE(contains(points[2], pipeline_kind::fused) && contains(points[2], pipeline_kind::cublas));
+  EXPECT_EQ(complaint(parse_math, "fp8"), "'fp8' is none of exact, dequantized_fp16, direct_fp16");
+}
+
 TEST(make_points, a_point_without_members_is_left_out) {
   grid what;
   what.pipelines = {pipeline_kind::producer};
@@ -121,8 +136,8 @@ TEST(make_points, a_sweep_forces_every_legal_kernel_and_no_other) {
       for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
         const auto uses = std::count_if(p.members.begin(), p.members.end(),
                                         [&](const series& s) { return s.config.has_value() && *s.config == config; });
-        const bool exact = serves(config.instruction, q4fuse::math_mode::exact);
-        EXPECT_EQ(uses, exact && can_run(config, p.shape, device) ? 2 : 0) << to_string(config) << " m=" << p.shape.m;
+        const bool runs = serves(config.instruction, p.math) && can_run(config, p.shape, device);
+        EXPECT_EQ(uses, runs ? 2 : 0) << to_string(config) << " m=" << p.shape.m;
       }
       const series& first = p.members.at(0);
       EXPECT_EQ(series_name(p, first).substr(0, 6), "fused/");

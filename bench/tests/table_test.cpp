@@ -28,9 +28,13 @@ std::vector<std::string> cells(const std::string& line) {
 }
 
 point_result make_result(launch_mode mode, const std::vector<std::pair<pipeline_kind, double>>& times) {
-  point_result result{{{1, 4096, 4096}, mode, l2_state::cold, {}}, {}, ""};
+  point_result result;
+  result.what.shape = {1, 4096, 4096};
+  result.what.math = q4fuse::math_mode::exact;
+  result.what.mode = mode;
+  result.what.l2 = l2_state::cold;
   for (const auto& [kind, seconds] : times) {
-    result.seconds[result.what.members.size()] = seconds;
+    result.measured[result.what.members.size()] = {seconds, 0.0125};
     result.what.members.push_back({kind, std::nullopt});
   }
   return result;
@@ -42,12 +46,13 @@ TEST(comparison, columns_and_arithmetic) {
                    {{pipeline_kind::fused, 5e-6}, {pipeline_kind::separate, 8e-6}, {pipeline_kind::cublas, 15.5e-6}})},
       kCopy));
   ASSERT_GE(text.size(), 4u);
-  EXPECT_EQ(text[1], "graph, cold L2");
-  EXPECT_EQ(cells(text[2]), (std::vector<std::string>{"m", "n", "k", "separate us", "fused us", "fused/separate",
-                                                      "cuBLAS us", "TFLOPS", "GB/s", "% of copy bandwidth"}));
+  EXPECT_EQ(text[1], "exact math, graph, cold L2");
+  EXPECT_EQ(cells(text[2]),
+            (std::vector<std::string>{"m", "n", "k", "separate us", "fused us", "fused/separate", "cuBLAS us", "TFLOPS",
+                                      "GB/s", "% of copy bandwidth", "rms error", "cuBLAS rms error"}));
   // 2 * 4096^2 / 5 us, and 9 MiB of weights + 24 KiB of x and y in 5 us of 3 TB/s.
-  EXPECT_EQ(cells(text[3]),
-            (std::vector<std::string>{"1", "4096", "4096", "8.00", "5.00", "1.60", "15.50", "6.7", "1892", "63.1"}));
+  EXPECT_EQ(cells(text[3]), (std::vector<std::string>{"1", "4096", "4096", "8.00", "5.00", "1.60", "15.50", "6.7",
+                                                      "1892", "63.1", "1.3e-02", "1.3e-02"}));
   EXPECT_EQ(text[2].size(), text[3].size());
 }
 
@@ -65,7 +70,8 @@ TEST(comparison, what_was_not_measured_is_a_dash) {
   const auto text =
       lines(format_comparison({make_result(launch_mode::stream, {{pipeline_kind::separate, 250e-6}})}, kCopy));
   ASSERT_GE(text.size(), 4u);
-  EXPECT_EQ(cells(text[3]), (std::vector<std::string>{"1", "4096", "4096", "250.0", "-", "-", "-", "-", "-", "-"}));
+  EXPECT_EQ(cells(text[3]),
+            (std::vector<std::string>{"1", "4096", "4096", "250.0", "-", "-", "-", "-", "-", "-", "1.3e-02", "-"}));
 }
 
 TEST(comparison, one_table_per_mode_and_the_producer_beside_the_chain) {
@@ -76,11 +82,23 @@ TEST(comparison, one_table_per_mode_and_the_producer_beside_the_chain) {
       kCopy);
   const auto all = lines(text);
   ASSERT_GE(all.size(), 8u);
-  EXPECT_EQ(all[1], "graph, cold L2");
+  EXPECT_EQ(all[1], "exact math, graph, cold L2");
   EXPECT_EQ(cells(all[4])[4], "7.00");
-  EXPECT_EQ(all[6], "chain, cold L2");
+  EXPECT_EQ(all[6], "exact math, chain, cold L2");
   EXPECT_EQ(cells(all[7])[6], "producer us");
   EXPECT_EQ(cells(all[8])[6], "1.50");
+}
+
+TEST(comparison, one_table_per_math_mode_and_no_separate_without_a_quantizer) {
+  point_result direct = make_result(launch_mode::graph, {{pipeline_kind::fused, 4e-6}});
+  direct.what.math = q4fuse::math_mode::direct_fp16;
+  const auto all =
+      lines(format_comparison({make_result(launch_mode::graph, {{pipeline_kind::fused, 5e-6}}), direct}, kCopy));
+  ASSERT_GE(all.size(), 8u);
+  EXPECT_EQ(all[1], "exact math, graph, cold L2");
+  EXPECT_EQ(all[5], "direct_fp16 math, graph, cold L2");
+  EXPECT_EQ(cells(all[7])[3], "-");
+  EXPECT_EQ(cells(all[7])[4], "4.00");
 }
 
 TEST(comparison, nothing_measured_prints_nothing) {
@@ -89,10 +107,14 @@ TEST(comparison, nothing_measured_prints_nothing) {
 }
 
 TEST(sweep, best_and_chosen_side_by_side) {
-  point_result result{{{1, 4096, 4096}, launch_mode::graph, l2_state::cold, {}}, {}, ""};
+  point_result result;
+  result.what.shape = {1, 4096, 4096};
+  result.what.math = q4fuse::math_mode::exact;
+  result.what.mode = launch_mode::graph;
+  result.what.l2 = l2_state::cold;
   for (const int config : {0, 1, 2})
     result.what.members.push_back({pipeline_kind::fused, q4fuse::kKernelConfigs[config]});
-  result.seconds = {{0, 6e-6}, {1, 5e-6}, {2, 9e-6}};
+  result.measured = {{0, {6e-6}}, {1, {5e-6}}, {2, {9e-6}}};
   result.chosen_config = to_string(q4fuse::kKernelConfigs[0]);
   const auto text = lines(format_sweep({result}));
   ASSERT_EQ(text.size(), 4u);
@@ -102,9 +124,15 @@ TEST(sweep, best_and_chosen_side_by_side) {
 }
 
 TEST(sweep, a_choice_that_was_not_measured_is_a_dash) {
-  point_result result{{{1, 32, 32}, launch_mode::graph, l2_state::cold, {}}, {}, "another"};
+  point_result result;
+  result.what.shape = {1, 32, 32};
+  result.what.math = q4fuse::math_mode::exact;
+  result.what.mode = launch_mode::graph;
+  result.what.l2 = l2_state::cold;
+  result.chosen_config = "another";
+
   result.what.members.push_back({pipeline_kind::gemm, q4fuse::kKernelConfigs[0]});
-  result.seconds[0] = 1e-6;
+  result.measured[0] = {1e-6};
   const auto text = lines(format_sweep({result}));
   ASSERT_EQ(text.size(), 4u);
   EXPECT_EQ(cells(text[3])[6], "-");
