@@ -66,6 +66,8 @@ class gpu {
 
   /// Runs a kernel to its end. Throws fault; what the kernel had written by then stays.
   void launch(const launch_request& request, const std::function<void()>& kernel);
+  /// Fills `rows` rows of `row_bytes`, `pitch` bytes apart, after all launches so far; false outside an allocation.
+  bool fill(void* base, size_t pitch, int value, size_t row_bytes, size_t rows);
   /// Everything launched so far has ended: no later launch can touch its data too early.
   void synchronize() { first_unfinished_launch_ = totals_.launches + 1; }
   const counters& totals() const { return totals_; }

@@ -121,6 +121,18 @@ void gpu::check_dependency(const allocation& target, int64_t other_launch, int64
   raise(std::move(report), where);
 }
 
+bool gpu::fill(void* base, size_t pitch, int value, size_t row_bytes, size_t rows) {
+  synchronize();
+  for (size_t row = 0; row < rows; ++row) {
+    const uint8_t* begin = static_cast<const uint8_t*>(base) + row * pitch;
+    allocation* target = global.find(begin, row_bytes);
+    if (target == nullptr) return false;
+    std::fill_n(target->content.begin() + target->offset_of(begin), row_bytes, static_cast<uint8_t>(value));
+    target->moved.written += static_cast<int64_t>(row_bytes);
+  }
+  return true;
+}
+
 void gpu::async_commit() {
   current_->groups.push_back(current_->copies.size() - current_->committed);
   current_->committed = current_->copies.size();

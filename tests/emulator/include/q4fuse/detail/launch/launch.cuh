@@ -44,5 +44,10 @@ status launch(void (*kernel)(Parameters...), const launch_config& config, const 
   return {};
 }
 
+/// For the library's call of the CUDA runtime's function. Both are candidates there; float makes this one the better.
+inline cudaError_t cudaMemset2DAsync(float* base, size_t pitch, int value, size_t width, size_t height, cudaStream_t) {
+  return q4fuse_emulator::device.fill(base, pitch, value, width, height) ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 }  // namespace detail
 Q4FUSE_NAMESPACE_END
