@@ -53,7 +53,7 @@ class dot_dp4a : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_d
               dot = arch::dp4a(high[word], arch::load_shared<uint32_t>(block + 20 + 4 * word), dot);
             }
             float& sum = this->sums_[i][j][2 * half + e];
-            sum = accumulate(dot, scale, arch::half_to_float(arch::load_shared<uint16_t>(block)), sum);
+            sum = accumulate(dot, scale, TokenRows::scales::decode(arch::load_shared<uint32_t>(block)), sum);
           }
         }
       }

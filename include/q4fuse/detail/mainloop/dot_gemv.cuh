@@ -62,7 +62,7 @@ class dot_gemv : public integer_dot {
 #pragma unroll
       for (int block = 0; block < 2; ++block) {
         const uint32_t* const words = x + block * kWords / 2;
-        const float d8 = arch::half_to_float(static_cast<uint16_t>(words[0] & 0xFFFFu));
+        const float d8 = TokenRows::scales::decode(words[0]);
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           int dot = kDotBias;

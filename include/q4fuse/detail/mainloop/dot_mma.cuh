@@ -49,7 +49,8 @@ class dot_mma : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_do
       float d8[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        d8[e] = arch::half_to_float(arch::load_shared<uint16_t>(activations + rows.offset(8 * j + 2 * t + e)));
+        const uint8_t* block = activations + rows.offset(8 * j + 2 * t + e);
+        d8[e] = TokenRows::scales::decode(arch::load_shared<uint32_t>(block));
       }
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {

@@ -33,6 +33,7 @@ class tile_stages {
   static constexpr int kBatch =
       static_cast<int>(ceil_div(Policy::kTileM * kPieceBlocks * kLanesPerBlock, kPairs* Policy::kThreads));
   using provider = Activations<Policy::kThreads, kBatch>;
+  using token_rows = full_token_rows<kRowBytes>;
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
 
   __device__ tile_stages(const gemm_arguments& arguments, uint8_t* shared, int64_t first_row, int64_t first_token)
@@ -72,12 +73,13 @@ class tile_stages {
         last_token_ + 1, blocks(piece) * kQ8_1BlockBytes, arch::thread_index());
   }
 
-  /// The other providers: converts into the stage of `piece`.
+  /// The other providers: converts what goes into the stage of `piece`.
   __device__ __forceinline__ provider converter(int piece) const {
-    return provider(
-        arguments_.x,
-        {first_token_, int64_t{piece} * kPieceBlocks, Policy::kTileM, last_token_, blocks(piece), kPieceBlocks},
-        activations(piece), kRowBytes);
+    return provider(arguments_.x, {first_token_, int64_t{piece} * kPieceBlocks, Policy::kTileM, last_token_,
+                                   blocks(piece), kPieceBlocks});
+  }
+  __device__ __forceinline__ auto activation_stage(int piece) const {
+    return activation_tile<typename token_rows::scales, Policy::kBlockBytes>{activations(piece), kRowBytes};
   }
 
  private:
@@ -123,12 +125,12 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     auto converter = ring.converter(0);
     for (int step = 0; step < stages::kPairs; ++step) {
       converter.load(step * kStep);
-      converter.store(step * kStep);
+      converter.store(step * kStep, ring.activation_stage(0));
     }
   }
 
   // Multiply.
-  constexpr full_token_rows<stages::kRowBytes> rows{};
+  constexpr typename stages::token_rows rows{};
   typename Policy::dot dot;
   dot.clear();
   for (int piece = 0; piece < pieces; ++piece) {
@@ -146,7 +148,7 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
       for (int pair = 0; pair < stages::kPairs; ++pair) {
         converter.load(pair * kStep);
         multiply_pair(dot, weights, activations, pair, rows);
-        converter.store(pair * kStep);
+        converter.store(pair * kStep, ring.activation_stage(piece + 1));
       }
     } else if constexpr (!kAsynchronous) {
 #pragma unroll 1

@@ -32,14 +32,14 @@ template <class Policy>
 struct row_tiles {
   int first;
   int step;
+  int whole;  ///< of all groups together, those that have all their rows
   int count;  ///< of all groups together
-  int whole;  ///< as many of them have all their rows
 
   __device__ row_tiles(int64_t n, int group)
       : first(static_cast<int>(group * arch::cta_count() + arch::cta_index())),
         step(static_cast<int>(arch::cta_count()) * Policy::kWarpsN),
-        count(static_cast<int>(ceil_div(n, Policy::kWarpRows))),
-        whole(static_cast<int>(n / Policy::kWarpRows)) {}
+        whole(static_cast<int>(static_cast<uint64_t>(n) / Policy::kWarpRows)),
+        count(whole + (n % Policy::kWarpRows == 0 ? 0 : 1)) {}
 };
 
 /// A warp's ring of weight pieces. Pieces are fetched and consumed in one order: for every row tile of the group, every
@@ -87,15 +87,17 @@ class weight_ring {
   static constexpr int kHeadBytes = 128;
   static constexpr int kTailBytes = kWeightPieceBytes - kHeadBytes;
 
-  /// A lane's first access to a part.
+  /// A lane's first access to a part. 32 bits are enough for the rows of a tile: where a row of activations fits shared
+  /// memory, one of weights is short.
   struct lane_share {
-    int64_t global;
+    uint32_t global;
     int shared;
 
-    __device__ lane_share(const row_source& w, int first_byte, int bytes) {
-      const int row = arch::lane_index() * w.access_bytes / bytes;
-      const int column = first_byte + arch::lane_index() * w.access_bytes % bytes;
-      global = row * w.row_bytes + column;
+    __device__ lane_share(const row_source& w, int first_byte, unsigned bytes) {
+      const auto first = static_cast<unsigned>(arch::lane_index() * w.access_bytes);
+      const int row = static_cast<int>(first / bytes);
+      const int column = first_byte + static_cast<int>(first % bytes);
+      global = static_cast<uint32_t>(row * w.row_bytes) + column;
       shared = row * kWeightPieceBytes + column;
     }
   };
@@ -194,8 +196,9 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   using provider = Activations<Policy::kThreads, kActivationBatch>;
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
   const activation_region region{first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
-  provider even(arguments.x, region, activations, activation_stride);
-  provider odd(arguments.x, region, activations, activation_stride);
+  provider even(arguments.x, region);
+  provider odd(arguments.x, region);
+  const activation_tile<clamped_token_rows::scales, Policy::kBlockBytes> tile_of_x{activations, activation_stride};
   if (!arguments.dependent) even.load(0);
   ring.prefill();
   if constexpr (arch::kTargetHas<90>) {
@@ -209,9 +212,9 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const int portions = even.portions();
   for (int first = 0; first < portions; first += 2 * kStep) {
     if (first + kStep < portions) odd.load(first + kStep);
-    even.store(first);
+    even.store(first, tile_of_x);
     if (first + 2 * kStep < portions) even.load(first + 2 * kStep);
-    if (first + kStep < portions) odd.store(first + kStep);
+    if (first + kStep < portions) odd.store(first + kStep, tile_of_x);
   }
   arch::sync_cta();
 

@@ -2,7 +2,8 @@
 
 // Activation providers: the one place where pipelines and math modes differ. Each fills a tile of activation rows in
 // shared memory from what lies in global memory. Work comes in portions a lane: `load` takes a batch of portions from
-// global memory into registers, `store` puts the batch into the tile, and the caller does something useful in between.
+// global memory into registers, `store` puts the batch into the tile, with the scales that the tile wants, and the
+// caller does something useful in between.
 //
 // | provider                      | reads | tile | pipeline, math mode         |
 // |-------------------------------|-------|------|-----------------------------|
@@ -36,8 +37,8 @@ struct activation_region {
   int block_slots;  ///< blocks to fill per row
 };
 
-/// Where the portions of a region are, in global memory and in the tile.
-template <int kThreads, int kPortionsPerBlock, int kBlockBytes>
+/// Which portions of a region a thread has, and where they are in global memory.
+template <int kThreads, int kPortionsPerBlock>
 class portion_map {
  public:
   struct position {
@@ -46,8 +47,8 @@ class portion_map {
     int part;
   };
 
-  __device__ portion_map(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
-      : source_(source), region_(region), tile_(tile), row_bytes_(row_bytes) {}
+  __device__ portion_map(const row_source& source, const activation_region& region)
+      : source_(source), region_(region) {}
 
   __device__ __forceinline__ int count() const { return region_.tokens * region_.block_slots * kPortionsPerBlock; }
 
@@ -64,22 +65,16 @@ class portion_map {
   __device__ __forceinline__ bool exists(const position& p) const { return has_place(p) && p.block < region_.blocks; }
   __device__ __forceinline__ int access_bytes() const { return source_.access_bytes; }
 
-  /// The block of a portion in global memory.
+  /// The block of a portion. Within the region 32 bits count its bytes, because they fit shared memory.
   __device__ __forceinline__ const uint8_t* source(const position& p, int source_block_bytes) const {
     const int token = p.token < region_.last_token ? p.token : region_.last_token;
-    return source_.base + (region_.first_token + token) * source_.row_bytes +
-           (region_.first_block + p.block) * source_block_bytes;
-  }
-  /// And in the tile.
-  __device__ __forceinline__ uint8_t* place(const position& p) const {
-    return tile_ + p.token * row_bytes_ + p.block * kBlockBytes;
+    return source_.base + (region_.first_token + token) * source_.row_bytes + region_.first_block * source_block_bytes +
+           static_cast<unsigned>(p.block) * static_cast<unsigned>(source_block_bytes);
   }
 
  private:
   row_source source_;
   activation_region region_;
-  uint8_t* tile_;
-  int row_bytes_;
 };
 
 /// Quantizes FP16 rows to Q8_1: a portion is eight halves, a quarter of a block.
@@ -90,8 +85,7 @@ class fp16_activations {
   static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = false;
 
-  __device__ fp16_activations(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
-      : map_(source, region, tile, row_bytes) {}
+  __device__ fp16_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
 
   /// Portions in the region; a multiple of four, as four lanes share a block.
   __device__ int portions() const { return map_.count(); }
@@ -113,16 +107,19 @@ class fp16_activations {
     }
   }
 
-  __device__ __forceinline__ void store(int first) {
+  template <class Tile>
+  __device__ __forceinline__ void store(int first, const Tile& tile) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const auto p = map_.locate(first, i);
-      quantize_fp16_to_q8_1_smem<false>(halves_[i], map_.has_place(p) ? map_.place(p) : nullptr);
+      q8_1_lane lane = encode_q8_1<false>(halves_[i]);  // by all lanes, also those without a place
+      lane.scale = Tile::scales::encode(lane.scale);
+      if (map_.has_place(p)) store_q8_1(tile.block(p.token, p.block), lane);
     }
   }
 
  private:
-  using map = portion_map<kThreads, kLanesPerBlock, kBlockBytes>;
+  using map = portion_map<kThreads, kLanesPerBlock>;
 
   __device__ __forceinline__ const uint8_t* address(const typename map::position& p) const {
     return map_.source(p, kBlockSize * 2) + p.part * kHalvesPerLane * 2;
@@ -141,9 +138,7 @@ class fp16_tile_activations {
   static constexpr int kPortionBytes = kFp16BlockBytes / kLanesPerBlock;
   static constexpr bool kAsynchronous = false;
 
-  __device__ fp16_tile_activations(const row_source& source, const activation_region& region, uint8_t* tile,
-                                   int row_bytes)
-      : map_(source, region, tile, row_bytes) {}
+  __device__ fp16_tile_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
 
   __device__ int portions() const { return map_.count(); }
 
@@ -155,12 +150,14 @@ class fp16_tile_activations {
     }
   }
 
-  __device__ __forceinline__ void store(int first) {
+  template <class Tile>
+  __device__ __forceinline__ void store(int first, const Tile& tile) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const auto p = map_.locate(first, i);
       const uint4 halves = Portion::encode(portions_[i]);
-      if (map_.has_place(p)) arch::store_shared<uint4>(map_.place(p) + p.part * kPortionBytes, halves);
+      if (!map_.has_place(p)) continue;
+      arch::store_shared<uint4>(tile.block(p.token, p.block) + p.part * kPortionBytes, halves);
     }
   }
 
@@ -175,7 +172,7 @@ class fp16_tile_activations {
     }
   }
 
-  portion_map<kThreads, kLanesPerBlock, kBlockBytes> map_;
+  portion_map<kThreads, kLanesPerBlock> map_;
   typename Portion::type portions_[kBatch];
 };
 
@@ -194,7 +191,7 @@ class direct_fp16_activations : public fp16_tile_activations<direct_portion, kTh
   using fp16_tile_activations<direct_portion, kThreads, kBatch>::fp16_tile_activations;
 };
 
-/// Copies Q8_1 rows: a portion is 12 bytes, a third of a block, which keeps the word accesses of a warp contiguous.
+/// Copies Q8_1 blocks: a portion is 12 bytes, a third of a block, which keeps the word accesses of a warp contiguous.
 template <int kThreads, int kBatch>
 class q8_1_activations {
  public:
@@ -203,8 +200,7 @@ class q8_1_activations {
   static constexpr bool kAsynchronous = true;  ///< rows can be copied as they are
   static constexpr int kPortionBytes = 12;
 
-  __device__ q8_1_activations(const row_source& source, const activation_region& region, uint8_t* tile, int row_bytes)
-      : map_(source, region, tile, row_bytes) {}
+  __device__ q8_1_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
 
   __device__ int portions() const { return map_.count(); }
 
@@ -219,19 +215,21 @@ class q8_1_activations {
     }
   }
 
-  __device__ __forceinline__ void store(int first) {
+  template <class Tile>
+  __device__ __forceinline__ void store(int first, const Tile& tile) {
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const auto p = map_.locate(first, i);
       if (!map_.has_place(p)) continue;
-      uint8_t* const portion = map_.place(p) + p.part * kPortionBytes;
+      if (p.part == 0) words_[i][0] = Tile::scales::encode(words_[i][0]);
+      uint8_t* const portion = tile.block(p.token, p.block) + p.part * kPortionBytes;
 #pragma unroll
       for (int j = 0; j < 3; ++j) arch::store_shared<uint32_t>(portion + 4 * j, words_[i][j]);
     }
   }
 
  private:
-  portion_map<kThreads, kQ8_1BlockBytes / kPortionBytes, kBlockBytes> map_;
+  portion_map<kThreads, kQ8_1BlockBytes / kPortionBytes> map_;
   uint32_t words_[kBatch][3];
 };
 
