@@ -49,8 +49,10 @@ TEST_F(foreign_architecture, older_ptx_runs_its_own_kernels_and_refuses_newer_on
   EXPECT_FALSE(device.has_wgmma);
   for (const gemm_shape shape : {gemm_shape{3, 33, 288}, gemm_shape{65, 130, 544}}) {
     EXPECT_TRUE(expect_pipelines_agree({shape}, make_inputs(shape)));
-    for (const kernel_config& config : q4fuse::kKernelConfigs) {
-      EXPECT_EQ(expect_pipelines_agree({shape, config}, make_inputs(shape)), required_arch(config.instruction) == 75);
+    for (const forced_choice& choice : every_forced_choice()) {
+      const kernel_config& config = q4fuse::kKernelConfigs[choice.index];
+      EXPECT_EQ(expect_pipelines_agree({shape, config, choice.math}, make_inputs(shape)),
+                required_arch(config.instruction) == 75);
     }
   }
 }

@@ -58,7 +58,11 @@ class guarded_buffer {
   size_t size() const { return count_; }
 
   /// Back to 0xFF bytes, guard zones included.
-  void poison() { check(cudaMemset(base_, 0xFF, total_bytes())); }
+  /// Done when it returns, also for streams that do not wait for the default one.
+  void poison() {
+    check(cudaMemset(base_, 0xFF, total_bytes()));
+    check(cudaDeviceSynchronize());
+  }
   void upload(const std::vector<T>& values) {
     if (values.size() != count_) throw std::invalid_argument("guarded_buffer: upload of another size");
     check(cudaMemcpy(base_ + front_, values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice));

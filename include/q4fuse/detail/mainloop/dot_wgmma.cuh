@@ -29,7 +29,10 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kMaxBatches = 1;  ///< of activations that are converted beside a pair
 
   /// Makes the fragments of the first block.
-  __device__ __forceinline__ void begin(const uint8_t* weights) { load<0>(weights); }
+  __device__ __forceinline__ void begin(const uint8_t* weights) {
+    raw_.load(weights);
+    make_weight_fragments(a_[0], raw_);
+  }
 
   /// Adds a pair of blocks: weights of row 0 of the warp tile at `weights`, of the next pair at `next_weights` or null,
   /// activations in `stage`. Calls `beside` while products run. One group of products, of one block, always does, also
@@ -38,13 +41,16 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   __device__ __forceinline__ void multiply_pair(const uint8_t* weights, const uint8_t* next_weights,
                                                 const uint8_t* stage, const Beside& beside) {
     static_assert(kBatches == 1, "one block runs while all activations are converted");
+    // Bytes are read before the wait, so that their latency passes during it.
     start<0>(stage);
     beside(std::integral_constant<int, 0>{});
+    raw_.load(weights + kWeightBlockBytes);
     arch::wgmma_wait<1>();
-    load<1>(weights);
+    make_weight_fragments(a_[1], raw_);
     start<1>(stage);
+    if (next_weights != nullptr) raw_.load(next_weights);
     arch::wgmma_wait<1>();
-    if (next_weights != nullptr) load<0>(next_weights);
+    make_weight_fragments(a_[0], raw_);
   }
 
   /// Waits for all products: only now are the sums there.
@@ -61,12 +67,6 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   }
 
  private:
-  /// Makes the fragments of block kBlock (0 or 1) of the pair at `weights` (row 0 of the warp tile).
-  template <int kBlock>
-  __device__ __forceinline__ void load(const uint8_t* weights) {
-    load_weight_fragments(a_[kBlock], weights + kBlock * kWeightBlockBytes);
-  }
-
   /// Starts the products of those fragments with block kBlock of a stage of activations, as one group.
   template <int kBlock>
   __device__ __forceinline__ void start(const uint8_t* stage) {
@@ -85,6 +85,7 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     arch::wgmma_commit();
   }
 
+  raw_fragments<kRowTiles> raw_;
   uint32_t a_[2][kRowTiles][2][4];
 };
 

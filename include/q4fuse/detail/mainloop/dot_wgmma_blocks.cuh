@@ -56,13 +56,15 @@ class dot_wgmma_blocks : public warp_tile_sums<kRowTiles, kTokenTiles> {
 
   template <int kUnit, int kBatches, class Beside>
   __device__ __forceinline__ void run_unit(const uint8_t* weights, const uint8_t* stage, const Beside& beside) {
+    // The scales of the unit before are on their way while this one starts.
+    if constexpr (kUnit > 0) load_token_scales<kUnit - 1>(stage);
     if constexpr (kUnit < kPairUnits) start<kUnit>(weights, stage);
     constexpr int kBetween = kPairUnits / kBatches;
     if constexpr (kUnit % kBetween == 0 && kUnit < kPairUnits) beside(std::integral_constant<int, kUnit / kBetween>{});
     if constexpr (kUnit > 0) {
       constexpr int kRunning = kUnit < kPairUnits ? 1 : 0;
       arch::wgmma_wait<kRunning>();
-      scale<kUnit - 1>(stage);
+      scale<kUnit - 1>();
     }
     if constexpr (kUnit < kPairUnits) run_unit<kUnit + 1, kBatches>(weights, stage, beside);
   }
@@ -72,8 +74,8 @@ class dot_wgmma_blocks : public warp_tile_sums<kRowTiles, kTokenTiles> {
     constexpr int kBlock = block_of(kUnit);
     constexpr int i = rows_of(kUnit);
     if constexpr (tokens_of(kUnit) == 0) {
-      load_quant_fragments(a_[kBlock][i], d4_[kBlock][i],
-                           weights + 16 * i * kWeightPieceBytes + kBlock * kWeightBlockBytes);
+      if constexpr (kUnit == 0) load_raw<0>(weights);
+      make_quant_fragments(a_[kBlock][i], d4_[kBlock][i], raw_);
     }
     const uint8_t* const quants =
         stage + tokens_of(kUnit) * kUnitTokens * arch::kSwizzledRowBytes + kBlock * kFp16BlockBytes;
@@ -82,13 +84,19 @@ class dot_wgmma_blocks : public warp_tile_sums<kRowTiles, kTokenTiles> {
     arch::wgmma_m64k16_f16<kUnitTokens>(dots_[kUnit % 2], a_[kBlock][i][1],
                                         arch::make_wgmma_descriptor(quants + kFp16BlockBytes / 2));
     arch::wgmma_commit();
+    // Bytes of the next fragments are on their way while products run.
+    if constexpr (kUnit + 1 < kPairUnits && tokens_of(kUnit + 1) == 0) load_raw<kUnit + 1>(weights);
   }
 
   template <int kUnit>
-  __device__ __forceinline__ void scale(const uint8_t* stage) {
-    constexpr int kBlock = block_of(kUnit);
-    constexpr int i = rows_of(kUnit);
-    if constexpr (i == 0) {
+  __device__ __forceinline__ void load_raw(const uint8_t* weights) {
+    raw_.load(weights + 16 * rows_of(kUnit) * kWeightPieceBytes + block_of(kUnit) * kWeightBlockBytes);
+  }
+
+  template <int kUnit>
+  __device__ __forceinline__ void load_token_scales(const uint8_t* stage) {
+    if constexpr (rows_of(kUnit) == 0) {
+      constexpr int kBlock = block_of(kUnit);
       constexpr int kTokens = 8 * kTokenTiles;
       const uint8_t* const scales =
           stage + kTokens * arch::kSwizzledRowBytes + (kBlock * kTokens + tokens_of(kUnit) * kUnitTokens) * 4;
@@ -97,6 +105,12 @@ class dot_wgmma_blocks : public warp_tile_sums<kRowTiles, kTokenTiles> {
         d8_[j] = arch::load_shared<float4>(scales + (16 * j + arch::lane_index() % 4 * 4) * 4);
       }
     }
+  }
+
+  template <int kUnit>
+  __device__ __forceinline__ void scale() {
+    constexpr int kBlock = block_of(kUnit);
+    constexpr int i = rows_of(kUnit);
     float(&dots)[kUnitTokens / 2] = dots_[kUnit % 2];
 #pragma unroll
     for (int d = 0; d < kUnitTokens / 2; ++d) arch::wgmma_release(dots[d]);
@@ -113,6 +127,7 @@ class dot_wgmma_blocks : public warp_tile_sums<kRowTiles, kTokenTiles> {
     }
   }
 
+  raw_fragments<1> raw_;
   uint32_t a_[2][kRowTiles][2][4];
   float d4_[2][kRowTiles][2];
   float4 d8_[kUnitTiles / 2];

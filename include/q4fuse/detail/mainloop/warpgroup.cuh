@@ -38,26 +38,32 @@ class warpgroup_stages {
 
   __device__ __forceinline__ int pairs() const { return static_cast<int>(ceil_div(arguments_.k_blocks, 2)); }
 
+  /// Steps in which the tile's pieces are fetched, a quarter of its rows each, and those that are under way when the
+  /// multiplication starts. The fence of every pair also waits for copies: a whole piece at once would hold it up.
+  static constexpr int kPieceSteps = kPieceBlocks / 2;  ///< one a pair of blocks
+  static constexpr int kFirstSteps = (Policy::kStages - 1) * kPieceSteps;
+
   /// Commits a group of copies even when no piece is left, so that the count of groups in flight stays the same.
-  __device__ __forceinline__ void fetch_weights(int piece) const {
+  __device__ __forceinline__ void fetch_weights(int step) const {
+    constexpr int kRows = Policy::kTileN / kPieceSteps;
+    const int piece = step / kPieceSteps;
+    const int row = step % kPieceSteps * kRows;
     const int blocks = arguments_.k_blocks - piece * kPieceBlocks;
     if (blocks > 0) {
-      copy_piece<Policy::kTileN, kWeightPieceBytes, Policy::kThreads, true>(
-          shared_ + kMap.weights + piece % Policy::kStages * kMap.weight_stage, kWeightPieceBytes, arguments_.w,
-          first_row_, int64_t{piece} * kWeightPieceBytes, rows_,
+      copy_piece<kRows, kWeightPieceBytes, Policy::kThreads, true>(
+          shared_ + kMap.weights + piece % Policy::kStages * kMap.weight_stage + row * kWeightPieceBytes,
+          kWeightPieceBytes, arguments_.w, first_row_ + row, int64_t{piece} * kWeightPieceBytes, rows_ - row,
           (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, arch::thread_index());
     }
     commit_copies();
   }
   __device__ __forceinline__ const uint8_t* weights(int pair) const {
-    return shared_ + kMap.weights + pair / kPiecePairs % Policy::kStages * kMap.weight_stage +
-           pair % kPiecePairs * kPairBytes;
+    return shared_ + kMap.weights + pair / kPieceSteps % Policy::kStages * kMap.weight_stage +
+           pair % kPieceSteps * kPairBytes;
   }
   __device__ __forceinline__ uint8_t* activations(int pair) const {
     return shared_ + kMap.activations + pair % kWarpgroupActivationStages * kMap.activation_stage;
   }
-
-  static constexpr int kPiecePairs = kPieceBlocks / 2;
 
  private:
   static constexpr tile_layout kMap = make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages);
@@ -90,8 +96,8 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& argumen
   const auto weights = [&](int pair) { return ring.weights(pair) + warp_row * kWeightPieceBytes; };
 
   // Fill the rings: weights first, since with dependent launch they alone may be touched before the wait.
-#pragma unroll
-  for (int piece = 0; piece < Policy::kStages - 1; ++piece) ring.fetch_weights(piece);
+#pragma unroll 1
+  for (int step = 0; step < ring.kFirstSteps; ++step) ring.fetch_weights(step);
   if (arguments.dependent) arch::wait_for_dependencies();
   provider activations(arguments.x, first_token, arguments.m, arguments.k_blocks);
   // Moves a batch of a pair from registers into its stage, and takes the batch behind it.
@@ -104,7 +110,7 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& argumen
   activations.template load<0>();
   convert(std::integral_constant<int, 0>{}, 0);
   if constexpr (provider::kBatches == 2) convert(std::integral_constant<int, 1>{}, 0);
-  wait_for_copies<Policy::kStages - 2>();
+  wait_for_copies<ring.kFirstSteps - ring.kPieceSteps>();
   arch::sync_cta();
 
   // Multiply. A stage may be filled again a barrier after the products that read it have been waited for: that of the
@@ -117,14 +123,12 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& argumen
     const bool last = pair + 1 == pairs;
     const auto beside = [&](auto batch) {
       if (!last) convert(batch, pair + 1);
-      if (batch.value == 0 && pair % ring.kPiecePairs == 0) {
-        ring.fetch_weights(pair / ring.kPiecePairs + Policy::kStages - 1);
-      }
+      if constexpr (batch.value == 0) ring.fetch_weights(pair + ring.kFirstSteps);
     };
     dot.template multiply_pair<provider::kBatches>(weights(pair), last ? nullptr : weights(pair + 1),
                                                    ring.activations(pair), beside);
     // The next piece is first read in the last pair of this one, after one more barrier.
-    if (pair % ring.kPiecePairs == ring.kPiecePairs - 2) wait_for_copies<Policy::kStages - 2>();
+    if (pair % ring.kPieceSteps == ring.kPieceSteps - 2) wait_for_copies<ring.kFirstSteps - ring.kPieceSteps - 1>();
     arch::sync_cta();
   }
   dot.finish();

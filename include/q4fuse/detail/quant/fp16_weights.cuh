@@ -47,22 +47,42 @@ __device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uin
   return {arch::mul_rn_f16x2(w.low, scale), arch::mul_rn_f16x2(w.high, scale)};
 }
 
-/// A operands of mma.m16n8k16, and of wgmma, for the two groups of 16 elements of a block: 16 * kRowTiles rows, of
-/// which row 0 has the block at `block`. A lane needs elements 2t, 2t + 1 and 8 + 2t, 9 + 2t of both groups, which are
-/// the low and the high nibbles of the same four bytes.
+/// What a lane reads of a block of 16 * kRowTiles rows: of rows g and g + 8 of each row tile the scale, and elements
+/// 2t, 2t + 1 and 8 + 2t, 9 + 2t of both groups of 16, which are the low and the high nibbles of the same four bytes.
 template <int kRowTiles>
-__device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2][4], const uint8_t* block) {
-  const int g = arch::lane_index() / 4;
-  const int t = arch::lane_index() % 4;
+struct raw_fragments {
+  uint16_t scale[kRowTiles][2];
+  uint16_t quants[kRowTiles][2][2];
+
+  /// Row 0 has the block at `block`.
+  __device__ __forceinline__ void load(const uint8_t* block) {
+    const int g = arch::lane_index() / 4;
+    const int t = arch::lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint8_t* const row = block + (16 * i + 8 * half + g) * kWeightPieceBytes;
+        scale[i][half] = arch::load_shared<uint16_t>(row);
+        quants[i][half][0] = arch::load_shared<uint16_t>(row + 2 + 2 * t);
+        quants[i][half][1] = arch::load_shared<uint16_t>(row + 10 + 2 * t);
+      }
+    }
+  }
+};
+
+/// A operands of mma.m16n8k16, and of wgmma, for the two groups of 16 elements of a block.
+template <int kRowTiles>
+__device__ __forceinline__ void make_weight_fragments(uint32_t (&a)[kRowTiles][2][4],
+                                                      const raw_fragments<kRowTiles>& raw) {
 #pragma unroll
   for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint8_t* const row = block + (16 * i + 8 * half + g) * kWeightPieceBytes;
-      const uint32_t scale = arch::duplicate_half(arch::load_shared<uint16_t>(row));
+      const uint32_t scale = arch::duplicate_half(raw.scale[i][half]);
 #pragma unroll
       for (int eight = 0; eight < 2; ++eight) {
-        const fp16_weights w = dequantize_q4_0(arch::load_shared<uint16_t>(row + 2 + 8 * eight + 2 * t), scale);
+        const fp16_weights w = dequantize_q4_0(raw.quants[i][half][eight], scale);
         a[i][0][half + 2 * eight] = w.low;
         a[i][1][half + 2 * eight] = w.high;
       }
@@ -70,17 +90,22 @@ __device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2
   }
 }
 
-/// The same of one row tile for exact dots: quants alone, and the scales of rows g and g + 8.
-__device__ __forceinline__ void load_quant_fragments(uint32_t (&a)[2][4], float (&scale)[2], const uint8_t* block) {
-  const int g = arch::lane_index() / 4;
-  const int t = arch::lane_index() % 4;
+template <int kRowTiles>
+__device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2][4], const uint8_t* block) {
+  raw_fragments<kRowTiles> raw;
+  raw.load(block);
+  make_weight_fragments(a, raw);
+}
+
+/// The same of one row tile for exact dots: quants alone, and the scales beside them.
+__device__ __forceinline__ void make_quant_fragments(uint32_t (&a)[2][4], float (&scale)[2],
+                                                     const raw_fragments<1>& raw) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const uint8_t* const row = block + (8 * half + g) * kWeightPieceBytes;
-    scale[half] = arch::half_to_float(arch::load_shared<uint16_t>(row));
+    scale[half] = arch::half_to_float(raw.scale[0][half]);
 #pragma unroll
     for (int eight = 0; eight < 2; ++eight) {
-      const fp16_weights w = quants_f16(arch::load_shared<uint16_t>(row + 2 + 8 * eight + 2 * t));
+      const fp16_weights w = quants_f16(raw.quants[0][half][eight]);
       a[0][half + 2 * eight] = w.low;
       a[1][half + 2 * eight] = w.high;
     }
