@@ -59,6 +59,11 @@ class weight_ring {
         head_(arguments.w, 0, kHeadBytes),
         tail_(arguments.w, kHeadBytes, kTailBytes) {
     if (first_piece_ >= pieces_) tile_ = tiles_.count;
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+      const unsigned copy = i * kWarpSize + arch::lane_index();
+      offset_[i] = static_cast<uint32_t>(copy / kCopiesPerRow * arguments.w.row_bytes) + copy % kCopiesPerRow * 16;
+    }
   }
 
   __device__ __forceinline__ void prefill() {
@@ -82,8 +87,10 @@ class weight_ring {
 
  private:
   static constexpr int kStageBytes = Policy::kWarpRows * kWeightPieceBytes;
-  /// The 144 bytes of a row in two parts that neighbouring lanes share evenly whatever the width of an access, so that
-  /// from one copy to the next a lane's addresses differ by a constant.
+  static constexpr unsigned kCopiesPerRow = kWeightPieceBytes / 16;
+  static constexpr int kCopies = static_cast<int>(ceil_div(Policy::kWarpRows * kCopiesPerRow, kWarpSize));
+  /// For accesses of less than 16 bytes, the 144 bytes of a row in two parts that neighbouring lanes share evenly, so
+  /// that from one copy to the next a lane's addresses differ by a constant.
   static constexpr int kHeadBytes = 128;
   static constexpr int kTailBytes = kWeightPieceBytes - kHeadBytes;
 
@@ -123,7 +130,15 @@ class weight_ring {
     const int access = tile_ < tiles_.whole ? arguments_.w.access_bytes : 0;
     const uint8_t* const source = arguments_.w.base + first_row * arguments_.w.row_bytes + first_byte;
     if (access == 16) {
-      fetch_rows<16>(stage, source, length);
+      // Rows that allow 16 bytes consist of whole pieces. Lanes follow the bytes of a row without a break: in two
+      // parts, sectors of 32 bytes would be asked for twice.
+#pragma unroll
+      for (int i = 0; i < kCopies; ++i) {
+        const int copy = i * kWarpSize + arch::lane_index();
+        if (copy < Policy::kWarpRows * static_cast<int>(kCopiesPerRow)) {
+          copy_or_zero<16>(stage + 16 * copy, source + offset_[i], true);
+        }
+      }
     } else if (access == 8) {
       fetch_rows<8>(stage, source, length);
     } else if (access == 4) {
@@ -148,8 +163,7 @@ class weight_ring {
   __device__ __forceinline__ void fetch_columns(uint8_t* to, const uint8_t* from, int length) const {
     constexpr int kLanesPerRow = kBytes / kAccess;
     constexpr int kRowsPerCopy = kWarpSize / kLanesPerRow;
-    // Rows that allow 16 bytes consist of whole pieces.
-    if (kAccess < 16 && kFirst + arch::lane_index() % kLanesPerRow * kAccess >= length) return;
+    if (kFirst + arch::lane_index() % kLanesPerRow * kAccess >= length) return;
 #pragma unroll
     for (int row = 0; row < Policy::kWarpRows; row += kRowsPerCopy) {
       if (row + kRowsPerCopy <= Policy::kWarpRows || row + arch::lane_index() / kLanesPerRow < Policy::kWarpRows) {
@@ -166,6 +180,7 @@ class weight_ring {
   int first_piece_;
   int pieces_;
   int slot_ = 0;
+  uint32_t offset_[kCopies];
   lane_share head_;
   lane_share tail_;
 };

@@ -88,7 +88,8 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const double rows = config.tile_n <= 128 ? 1.0 : math == math_mode::exact ? 1.4 : 1.3;
   const double pair = rows * (fixed + token * config.tile_m);
   const double rounds = rounds_of_tiles(config, shape, device);
-  const double shared_rounds = config.tile_n <= 128 ? 0.5 * rounds * 1.45 : rounds;
+  const bool two_ctas = config.tile_n <= 128 && (config.tile_m <= 64 || math != math_mode::exact);
+  const double shared_rounds = two_ctas ? 0.5 * rounds * 1.45 : rounds;
   const auto pairs = static_cast<double>(ceil_div(shape.k, 2 * kBlockSize));
   return 4.2 + pairs * pair * (shared_rounds > 1.0 ? shared_rounds : 1.0);
 }
