@@ -121,6 +121,12 @@ constexpr bool multiplies_halves(dot_instruction instruction) {
   return instruction == dot_instruction::mma_m16n8k16_f16 || instruction == dot_instruction::wgmma_m64k16_f16;
 }
 
+/// CTAs of a warpgroup kernel that share a multiprocessor: two where the registers suffice without spilling, because
+/// with four warps a scheduler instead of two, one has something to issue while others wait for shared memory.
+__host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config, bool exact) {
+  return config.tile_n <= 128 && (config.tile_m <= 64 || !exact) ? 2 : 1;
+}
+
 constexpr int activation_block_bytes(dot_instruction instruction) {
   return multiplies_halves(instruction) ? kFp16BlockBytes : kQ8_1BlockBytes;
 }

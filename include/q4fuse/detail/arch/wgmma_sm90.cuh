@@ -21,8 +21,6 @@ Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 namespace arch {
 
-inline constexpr int kWarpgroupSize = 128;
-
 /// A tile that wgmma reads has rows of 128 bytes, eight rows to 1024 bytes, and begins at a multiple of 1024 bytes.
 /// Its 16-byte units are permuted within their row (PTX ISA, "Swizzling Modes", 128-byte swizzle): this is the place
 /// of byte `byte` of row `row`.

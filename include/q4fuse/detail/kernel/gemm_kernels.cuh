@@ -46,14 +46,9 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) tile_kernel(gemm_
   }
 }
 
-/// Two CTAs of the smaller tiles share a multiprocessor where their registers suffice without spilling: with four warps
-/// a scheduler instead of two, one has something to issue while others wait for shared memory.
-template <class Policy, class Portion>
-inline constexpr int kWarpgroupCtas = Policy::kTileN <= 128 && (Policy::kTileM <= 64 || !Portion::kIntegers) ? 2 : 1;
-
 template <int kIndex, template <int, int> class Activations>
 __global__ void __launch_bounds__(policy<kIndex>::kThreads,
-                                  kWarpgroupCtas<policy<kIndex>, typename Activations<32, 1>::portion>)
+                                  warpgroup_ctas(policy<kIndex>::kConfig, Activations<32, 1>::portion::kIntegers))
     warpgroup_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
   if constexpr (arch::kTargetHasWgmma) {

@@ -70,7 +70,7 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_tiles(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
 }
 
-/// Microseconds of a warpgroup kernel, within 12 % of what was measured: a pair of blocks costs a fixed part and a part
+/// Microseconds of a warpgroup kernel, within 15 % of what was measured: a pair of blocks costs a fixed part and a part
 /// by token, more for 256 rows than for 128, and two CTAs that share a multiprocessor take less than twice the time of
 /// one.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
@@ -88,8 +88,7 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const double rows = config.tile_n <= 128 ? 1.0 : math == math_mode::exact ? 1.4 : 1.3;
   const double pair = rows * (fixed + token * config.tile_m);
   const double rounds = rounds_of_tiles(config, shape, device);
-  const bool two_ctas = config.tile_n <= 128 && (config.tile_m <= 64 || math != math_mode::exact);
-  const double shared_rounds = two_ctas ? 0.5 * rounds * 1.45 : rounds;
+  const double shared_rounds = warpgroup_ctas(config, math == math_mode::exact) == 2 ? 0.5 * rounds * 1.45 : rounds;
   const auto pairs = static_cast<double>(ceil_div(shape.k, 2 * kBlockSize));
   return 4.2 + pairs * pair * (shared_rounds > 1.0 ? shared_rounds : 1.0);
 }

@@ -7,7 +7,6 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail::arch {
 
-inline constexpr int kWarpgroupSize = 128;
 inline constexpr int kSwizzledRowBytes = 128;
 inline constexpr int kSwizzledTileAlignment = 1024;
 
