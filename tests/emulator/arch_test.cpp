@@ -62,6 +62,9 @@ TEST(arch_numeric, one_rounding_an_operation) {
   EXPECT_EQ(arch::add_rn(0x1p24f, 1.0f), 0x1p24f);
   EXPECT_EQ(arch::div_rn(1.0f, 3.0f), 0x1.555556p-2f);
   EXPECT_EQ(arch::mul_rn(FLT_MIN, 0.5f), 0x1p-127f) << "subnormals are not flushed";
+  EXPECT_EQ(arch::fma_rn_subnormal(x, x, -square), 0x1p-24f);
+  EXPECT_EQ(arch::fma_rn_subnormal(FLT_MIN, 0.5f, 0x1p-149f), 0x1p-127f + 0x1p-149f);
+  EXPECT_EQ(arch::fma_rn_subnormal(0x1p-149f, 8.0f, -0x1p-148f), 6 * 0x1p-149f);
   EXPECT_EQ(arch::int_to_float_rn(0x1000001), 0x1p24f);
   EXPECT_EQ(arch::int_to_float_rn(0x1000003), 0x1.000004p24f);
 }

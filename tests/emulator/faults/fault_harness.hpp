@@ -4,6 +4,7 @@
 // marks the access at fault, and the other side's, by calling planted() and planted_other() on the same line.
 
 #include <q4fuse/detail/arch/cp_async_sm80.cuh>
+#include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/mma_sm80.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>

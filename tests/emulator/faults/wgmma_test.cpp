@@ -149,6 +149,84 @@ __global__ void two_groups_kernel() {
 
 TEST_P(wgmma_faults, newest_groups_may_stay_in_flight) { expect_clean(run(two_groups_kernel, {128, kTileBytes})); }
 
+/// Both operands in shared memory, 64 rows of A and 32 of B; the bytes of one are stored by another thread than all
+/// others, without a proxy fence, or overwritten too early.
+enum class operand { none, a, b };
+
+__global__ void tiles_kernel(operand unfenced, operand overwritten) {
+  const int rows = 64 + 32;
+  uint8_t* const b_tile = arch::shared_memory() + 64 * arch::kSwizzledRowBytes;
+  const auto row_of = [&](operand which) { return which == operand::a ? 3 : 64 + 3; };
+  const int row = arch::thread_index();
+  const bool without_fence = unfenced != operand::none && row == row_of(unfenced);
+  if (row < rows) {
+    for (int unit = 0; unit < 2; ++unit) {
+      uint8_t* const bytes = arch::shared_memory() + arch::swizzled_offset(row, 16 * unit);
+      if (without_fence) planted_other(), arch::store_shared<uint4>(bytes, uint4{});
+      if (!without_fence) arch::store_shared<uint4>(bytes, uint4{});
+    }
+  }
+  if (!without_fence) arch::fence_proxy_async();
+  arch::sync_cta();
+  int d[16];
+  const uint64_t a = arch::make_wgmma_descriptor(arch::shared_memory());
+  const uint64_t b = arch::make_wgmma_descriptor(b_tile);
+  arch::wgmma_fence();
+  planted(), arch::wgmma_m64k32_s8_start<32>(d, a, b);
+  arch::wgmma_commit();
+  if (overwritten != operand::none && row == row_of(overwritten)) {
+    planted_other(), arch::store_shared<uint32_t>(arch::shared_memory() + arch::swizzled_offset(row, 16), 0);
+  }
+  EXPECT_EQ(d[0], static_cast<int>(wgmma_queue::kPoison));
+  arch::wgmma_wait<0>();
+  EXPECT_EQ(d[0], 0);
+}
+
+TEST_P(wgmma_faults, either_operand_in_shared_memory) {
+  constexpr int64_t kBytes = 96 * arch::kSwizzledRowBytes;
+  expect_clean(run(tiles_kernel, {128, kBytes}, operand::none, operand::none));
+  for (const operand which : {operand::a, operand::b}) {
+    const int row = which == operand::a ? 3 : 64 + 3;
+    expect_fault(run(tiles_kernel, {128, kBytes}, which, operand::none), fault_kind::proxy_fence_missing,
+                 arch::swizzled_offset(row, 0));
+    const auto found = run(tiles_kernel, {128, kBytes}, operand::none, which);
+    expect_fault(found, fault_kind::shared_race, arch::swizzled_offset(row, 16));
+    EXPECT_EQ(found->other_thread, row);
+  }
+}
+
+/// Accumulators of bytes: written in flight; handed to a product of another shape.
+enum class accumulators { sound, written, other_shape };
+
+__global__ void accumulators_kernel(accumulators fault) {
+  arch::store_shared<uint4>(arch::shared_memory() + 128 * (arch::thread_index() / 2) +
+                                (arch::thread_index() % 2 ^ arch::thread_index() / 2 % 8) * 16,
+                            uint4{0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u});
+  arch::fence_proxy_async();
+  arch::sync_cta();
+  const uint32_t a[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
+  const uint64_t tile = arch::make_wgmma_descriptor(arch::shared_memory());
+  int d[32] = {};
+  arch::wgmma_fence();
+  if (fault == accumulators::other_shape) arch::wgmma_m64k32_s8<64>(d, a, tile);
+  auto& few = reinterpret_cast<int(&)[16]>(d);
+  planted(), arch::wgmma_m64k32_s8_start<32>(few, tile, tile);
+  arch::wgmma_m64k32_s8<32>(few, a, tile);
+  arch::wgmma_commit();
+  if (fault == accumulators::written) planted(), d[3] = 0;
+  arch::wgmma_wait<0>();
+  EXPECT_EQ(d[3], 64);
+}
+
+TEST_P(wgmma_faults, accumulators_of_bytes) {
+  constexpr int64_t kBytes = 64 * arch::kSwizzledRowBytes;
+  expect_clean(run(accumulators_kernel, {128, kBytes}, accumulators::sound));
+  expect_fault(run(accumulators_kernel, {128, kBytes}, accumulators::other_shape), fault_kind::register_fence_missing);
+  const auto found = run(accumulators_kernel, {128, kBytes}, accumulators::written);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->kind, fault_kind::wgmma_registers_touched) << to_string(*found);
+}
+
 __global__ void layout_kernel(uint64_t changed_bits) {
   const uint32_t a[4] = {};
   float d[kColumns / 2] = {};

@@ -6,11 +6,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace q4fuse_emulator {
 
 inline constexpr int kWarpSize = 32;
 inline constexpr int kMaxWarps = 32;
+inline constexpr int kMaxThreads = kMaxWarps * kWarpSize;
 
 /// Number of an interval between barriers (high bits) and who (low 10 bits): a thread index, or two lanes of one warp.
 /// Every barrier opens intervals with a new, larger number; numbers go on rising from CTA to CTA, so that an old stamp
@@ -25,42 +27,69 @@ inline constexpr stamp kInFlight = ~kWhoMask;
 
 constexpr stamp make_stamp(uint32_t interval, int thread) { return interval << kWhoBits | static_cast<stamp>(thread); }
 constexpr int thread_of(stamp s) { return static_cast<int>(s & kWhoMask); }
+constexpr stamp interval_of(stamp s) { return s & ~kWhoMask; }
+constexpr size_t warp_of(stamp s) { return (s & kWhoMask) / kWarpSize; }
 
-/// For each warp the first stamp that is not yet known to lie in the past.
-using horizon = std::array<stamp, kMaxWarps>;
+/// What is known to lie in the past: a vector clock with an entry a warp, whose lanes its barriers bring together, and
+/// one for each thread that has arrived at an mbarrier without them.
+struct past {
+  std::array<stamp, kMaxWarps> warps{};  ///< the first stamp of each warp that is not known to
+  stamp oldest = 0;                      ///< the smallest of these
+  std::vector<stamp> threads;            ///< by thread: what that thread did before this stamp is known to, as well
 
-/// What each warp knows of the others' progress: the vector clocks of the CTA.
+  bool contains(stamp other) const {
+    return other < warps[warp_of(other)] || (!threads.empty() && contains_of_thread(other));
+  }
+  void add_thread(stamp until);
+  void join(const past& other);
+  /// To be called after changes: `count` warps exist.
+  void settle(int count);
+
+ private:
+  bool contains_of_thread(stamp other) const;
+};
+
+/// What each thread knows of the others' progress: the vector clocks of the CTA. Most of it the lanes of a warp have in
+/// common; what a thread learns from an mbarrier is its own until the warp's next barrier.
 class barrier_clock {
  public:
-  /// A barrier of the warps in `mask` opens interval `fresh`: each knows what any of them knew, and that the others
-  /// have arrived. The mask of all warps is the CTA's barrier, that of one warp the warp's.
-  void pass_barrier(uint32_t mask, stamp fresh) {
-    horizon merged{};
-    for (int w = 0; w < warps_; ++w) {
-      if ((mask >> w & 1) == 0) continue;
-      for (int u = 0; u < warps_; ++u) merged[u] = std::max(merged[u], known_[w][u]);
-    }
-    for (int w = 0; w < warps_; ++w) {
-      if (mask >> w & 1) merged[w] = fresh;
-    }
-    for (int w = 0; w < warps_; ++w) {
-      if ((mask >> w & 1) == 0) continue;
-      known_[w] = merged;
-      oldest_[w] = *std::min_element(merged.begin(), merged.begin() + warps_);
-    }
+  void begin_cta(int warps, stamp fresh);
+  /// A barrier of the warps in `mask` opens interval `fresh`: each knows what any of their threads knew, and that the
+  /// others have arrived. The mask of all warps is the CTA's barrier, that of one warp the warp's.
+  void pass_barrier(uint32_t mask, stamp fresh);
+  /// One thread passes on what it knows and what it has done: the result. What it does next belongs to an interval of
+  /// its own, later than that of its warp. Lanes that have arrived equally often share it, and `next_interval` is asked
+  /// only by the first: what they do there together stays together.
+  template <class NextInterval>
+  past arrive(int thread, const NextInterval& next_interval) {
+    std::vector<stamp>& opened = opened_[static_cast<size_t>(thread / kWarpSize)];
+    auto next = std::upper_bound(opened.begin(), opened.end(), interval(thread));
+    if (next == opened.end()) next = opened.insert(next, next_interval());
+    past passed_on = known(thread);
+    passed_on.add_thread(*next | static_cast<stamp>(thread));
+    alone_[static_cast<size_t>(thread)] = *next;
+    return passed_on;
   }
-  void begin_cta(int warps, stamp fresh) {
-    warps_ = warps;
-    pass_barrier(~0u, fresh);
+  /// One thread takes over what others have passed on.
+  void learn(int thread, const past& passed_on);
+
+  const past& known(int thread) const {
+    const auto warp = static_cast<size_t>(thread / kWarpSize);
+    return (learned_[warp] >> (thread % kWarpSize) & 1) != 0 ? of_thread_[static_cast<size_t>(thread)] : of_warp_[warp];
   }
-  const horizon& known(int warp) const { return known_[static_cast<size_t>(warp)]; }
-  stamp interval(int warp) const { return known(warp)[static_cast<size_t>(warp)]; }
-  stamp oldest(int warp) const { return oldest_[static_cast<size_t>(warp)]; }
+  /// When the warp has last passed a barrier.
+  stamp warp_interval(int warp) const { return of_warp_[static_cast<size_t>(warp)].warps[static_cast<size_t>(warp)]; }
+  stamp interval(int thread) const {
+    return std::max(alone_[static_cast<size_t>(thread)], warp_interval(thread / kWarpSize));
+  }
 
  private:
   int warps_ = 0;
-  std::array<horizon, kMaxWarps> known_{};
-  horizon oldest_{};
+  std::array<past, kMaxWarps> of_warp_;
+  std::array<uint32_t, kMaxWarps> learned_{};  ///< lanes for which of_thread_ stands instead
+  std::vector<past> of_thread_ = std::vector<past>(kMaxThreads);
+  std::array<std::vector<stamp>, kMaxWarps> opened_;  ///< intervals of single lanes since the warp's barrier
+  std::array<stamp, kMaxThreads> alone_{};            ///< such an interval that a thread is in, unless older than that
 };
 
 /// The running thread's view of time.
@@ -68,27 +97,26 @@ struct moment {
   int warp;
   stamp lane;
   stamp warp_now;  ///< start of its warp's interval
-  stamp now;       ///< its own stamp: warp_now and its index
-  stamp oldest;    ///< no access before this one is concurrent
+  stamp now;       ///< its own stamp: its interval, which may be later than its warp's, and its index
   stamp fences;    ///< proxy fences that the thread has passed
-  const horizon* known;
+  const past* known;
 };
 
 /// Whether another access may happen at the same time as what the running thread does now.
 inline bool is_concurrent(stamp other, const moment& m) {
-  return other != m.now && other >= (*m.known)[static_cast<size_t>(thread_of(other)) / kWarpSize];
+  return thread_of(other) == thread_of(m.now) ? other > m.now : !m.known->contains(other);
 }
 
 /// One stamp for each byte of an access: vector operations of GCC and Clang, whose comparisons give 0 or all ones.
 template <size_t kBytes>
 using stamps [[gnu::vector_size(kBytes * sizeof(stamp))]] = stamp;
 
-/// Non-zero wherever is_concurrent is true, and elsewhere only after barriers of some of the CTA's warps: the quick
-/// check before the exact one.
+/// Non-zero wherever is_concurrent is true, and elsewhere only after barriers of some of the CTA's warps or threads:
+/// the quick check before the exact one.
 template <class Stamps>
 [[gnu::always_inline]] inline auto may_be_concurrent(const Stamps& other, const moment& m) {
   const auto same_warp = ((other ^ m.now) & (kWhoMask & ~stamp{kWarpSize - 1})) == 0;
-  return (other >= m.oldest) & (other != m.now) & ~(same_warp & (other < m.warp_now));
+  return (other >= m.known->oldest) & (other != m.now) & ~(same_warp & (other < m.warp_now));
 }
 
 }  // namespace q4fuse_emulator

@@ -19,6 +19,9 @@ enum class fault_kind {
   global_race,              ///< two threads of one launch, at least one write, no barrier between them
   early_dependent_access,   ///< data of a kernel that may still be running, before wait_for_dependencies
   barrier_divergence,       ///< sync_cta that not every thread reaches, or reached from two places
+  mbarrier_invalid,         ///< an operation on what is no mbarrier, or no longer one
+  mbarrier_overrun,         ///< an arrival that no order keeps out of the phase before, which has all its arrivals
+  mbarrier_ambiguous_wait,  ///< a wait that no order keeps from meaning the phase two before or after
   warp_divergence,          ///< an operation of a warp or warpgroup that not every thread reaches
   register_fence_missing,   ///< the first wgmma of a group without wgmma_fence before it
   proxy_fence_missing,      ///< wgmma reads what its writer has not passed on by fence_proxy_async and a barrier
@@ -39,6 +42,9 @@ constexpr const char* to_string(fault_kind kind) {
     case fault_kind::global_race: return "race in global memory";
     case fault_kind::early_dependent_access: return "access before wait_for_dependencies";
     case fault_kind::barrier_divergence: return "barrier that not all threads reach";
+    case fault_kind::mbarrier_invalid: return "operation on what is no mbarrier";
+    case fault_kind::mbarrier_overrun: return "more arrivals than an mbarrier counts in a phase";
+    case fault_kind::mbarrier_ambiguous_wait: return "wait that may mean either of two phases of an mbarrier";
     case fault_kind::warp_divergence: return "operation of a warp or warpgroup that not all threads reach";
     case fault_kind::register_fence_missing: return "wgmma without a fence of its registers";
     case fault_kind::proxy_fence_missing: return "wgmma reads what no proxy fence has passed on";

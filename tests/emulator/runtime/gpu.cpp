@@ -150,6 +150,7 @@ void gpu::run_cta(int64_t cta) {
   clock_.begin_cta(warps, first);
   shared_.begin_cta(request_.shared_bytes, warps, first);
   for (barrier_state& barrier : barriers_) barrier.arrived.clear();
+  mbarriers_.clear();
   exited_ = 0;
   warps_.assign(static_cast<size_t>(warps), warp_state{});
   for (warp_state& warp : warps_) warp.runnable = ~0u;
@@ -158,6 +159,7 @@ void gpu::run_cta(int64_t cta) {
     thread_state& thread = threads_[static_cast<size_t>(i)];
     thread.warp = &warps_[static_cast<size_t>(i / kWarpSize)];
     thread.exited = false;
+    thread.mbarrier = -1;
     thread.proxy_fences.clear();
     thread.products = {};
     thread.dependencies_done = !request_.programmatic_dependent_launch;
@@ -166,6 +168,7 @@ void gpu::run_cta(int64_t cta) {
     settings.schedule_seed == 0 ? run_in_order() : run_at_random();
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     if (exited_ != request_.threads) report_stuck_threads();
+    check_register_changes();
   } catch (...) {
     unwind_threads();
     throw;
@@ -236,10 +239,15 @@ void gpu::report_stuck_threads() const {
     if (!waits(i) || told[static_cast<size_t>(i)]) continue;
     if (thread.at_barrier) report.kind = fault_kind::barrier_divergence;
     if (report.thread < 0) report.thread = i, report.where = thread.waits_at;
-    const auto alike = [&](int j) { return waits(j) && threads_[static_cast<size_t>(j)].waits_at == thread.waits_at; };
+    const auto alike = [&](int j) {
+      const thread_state& other = threads_[static_cast<size_t>(j)];
+      return waits(j) && other.waits_at == thread.waits_at && other.mbarrier == thread.mbarrier;
+    };
     for (int j = i; j < request_.threads; ++j) told[static_cast<size_t>(j)] = told[static_cast<size_t>(j)] || alike(j);
     text += "threads " + ranges(request_.threads, alike) + " wait in " + thread.waits_for + " (" +
-            to_string(thread.waits_at) + "), ";
+            to_string(thread.waits_at) + ")";
+    if (thread.mbarrier >= 0) text += " " + describe_mbarrier(static_cast<size_t>(thread.mbarrier));
+    text += ", ";
   }
   const std::string ended = ranges(request_.threads, [&](int i) { return !waits(i); });
   report.detail = text + (ended.empty() ? "none has ended" : "threads " + ended + " have ended");

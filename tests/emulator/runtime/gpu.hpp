@@ -8,6 +8,7 @@
 #include "emulator/runtime/fault.hpp"
 #include "emulator/runtime/fiber.hpp"
 #include "emulator/runtime/global_memory.hpp"
+#include "emulator/runtime/mbarrier.hpp"
 #include "emulator/runtime/shared_memory.hpp"
 #include "emulator/runtime/wgmma.hpp"
 
@@ -26,8 +27,6 @@
 
 namespace q4fuse_emulator {
 
-inline constexpr int kMaxThreads = kMaxWarps * kWarpSize;
-
 struct device_settings {
   int sm_count = 4;
   int64_t shared_memory_per_block = 227 * 1024;
@@ -39,7 +38,7 @@ struct device_settings {
 struct counters {
   int64_t launches = 0;
   int64_t ctas = 0;
-  int64_t barriers = 0;  ///< of a CTA or of some of its warps
+  int64_t barriers = 0;  ///< of a CTA or of some of its warps, and phases of mbarriers
   int64_t warp_operations = 0;
   int64_t async_bytes = 0;
   int64_t fiber_switches = 0;
@@ -128,9 +127,17 @@ class gpu {
   void sync_warp(const site& where);
   void wait_for_dependencies() { current_->dependencies_done = true; }
 
-  // Products of a warpgroup, 128 threads. `d` has columns / 2 accumulators, `a` four registers.
+  // Barriers that lie in shared memory, as 8 bytes that hold kMbarrierContent.
+  void mbarrier_init(void* barrier, int arrivals, const site& where);
+  void mbarrier_arrive(void* barrier, const site& where);
+  void mbarrier_wait(void* barrier, int parity, const site& where);
+
+  /// Changes nothing here, but every warp of the warpgroup must ask for the same changes in the same order.
+  void set_registers(int registers, bool raised, const site& where);
+
+  // Products of a warpgroup, 128 threads. `a` is four registers, or nullptr.
   void wgmma_fence() { current_->products.fenced = true; }
-  void wgmma(float* d, int columns, const uint32_t* a, uint64_t descriptor, const site& where);
+  void wgmma(const wgmma_product& product, void* d, const uint32_t* a, const site& where);
   void wgmma_commit();
   /// Products happen here, as late as they may.
   void wgmma_wait(size_t pending_groups, const site& where);
@@ -161,6 +168,11 @@ class gpu {
     const uint8_t* source;  ///< nullptr stands for zeros
     site where;
   };
+  struct register_change {
+    int registers;
+    bool raised;
+    site where;
+  };
   struct warp_state {
     uint32_t runnable = 0;
     uint32_t arrived = 0;
@@ -169,6 +181,7 @@ class gpu {
     site where;
     int first_lane = 0;
     std::array<void*, kWarpSize> operands{};
+    std::vector<register_change> register_changes;
   };
   struct thread_state {
     int index = 0;
@@ -178,6 +191,7 @@ class gpu {
     bool at_barrier = false;  // what it waits for, if it waits, is one
     const char* waits_for = "";
     site waits_at;
+    int64_t mbarrier = -1;               // offset of the one that it waits on
     std::vector<copy_in_flight> copies;  // oldest first
     std::deque<size_t> groups;           // copies of each committed group
     size_t committed = 0;                // copies in all groups together
@@ -204,15 +218,13 @@ class gpu {
     return value;
   }
   moment now() const {
-    const int warp = current_->index / kWarpSize;
-    const stamp warp_now = clock_.interval(warp);
-    return {warp,
-            static_cast<stamp>(current_->index % kWarpSize),
-            warp_now,
-            warp_now | static_cast<stamp>(current_->index),
-            clock_.oldest(warp),
+    const int thread = current_->index;
+    return {thread / kWarpSize,
+            static_cast<stamp>(thread % kWarpSize),
+            clock_.warp_interval(thread / kWarpSize),
+            clock_.interval(thread) | static_cast<stamp>(thread),
             static_cast<stamp>(current_->proxy_fences.size()),
-            &clock_.known(warp)};
+            &clock_.known(thread)};
   }
   template <class T>
   size_t shared_offset(const void* address, const site& where) {
@@ -244,11 +256,17 @@ class gpu {
   void release_warp() { current_->warp->arrived = 0, current_->warp->runnable = ~0u; }
   void block(const char* waits_for, bool at_barrier, const site& where);
   stamp next_interval();
+  mbarrier& initialized(const void* barrier, const site& where);
+  void require_past(const mbarrier::phase& phase, fault_kind kind, size_t offset, const site& where) const;
+  std::string describe_mbarrier(size_t offset) const;
+  void check_register_changes();
   void land_copies(size_t count);
 
   using warpgroup = std::array<thread_state*, kWarpgroupSize>;
   void multiply_oldest(const warpgroup& threads);
-  void read_operand(const warpgroup& threads, const wgmma_request& request, size_t offset, uint8_t* bytes);
+  void read_unit(const warpgroup& threads, const site& where, size_t offset, uint8_t* bytes);
+  std::vector<uint8_t> read_operand(const warpgroup& threads, const site& where, uint64_t descriptor, int rows);
+  std::vector<uint8_t> gather_operand(const warpgroup& threads);
   [[noreturn]] void raise_of(const thread_state& thread, fault_report report, const site& where);
 
   void reserve_threads(int count);
@@ -280,6 +298,7 @@ class gpu {
   barrier_clock clock_;
   thread_state* current_ = nullptr;
   std::array<barrier_state, 16> barriers_;
+  std::map<size_t, mbarrier> mbarriers_;  // by offset
   int exited_ = 0;
   std::exception_ptr failure_;
   bool unwinding_ = false;

@@ -2,6 +2,7 @@
 
 #include "emulator/runtime/gpu.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -103,6 +104,40 @@ void gpu::sync_warp(const site& where) {
     for (thread_state* lane : lanes) lane->dependencies_done = dependencies_done;
     clock_.pass_barrier(1u << (current_->index / kWarpSize), next_interval());
   });
+}
+
+void gpu::set_registers(int registers, bool raised, const site& where) {
+  const register_change change{registers, raised, where};
+  warp_operation(raised ? "raise_registers" : "lower_registers", *current_, where, [&](const auto&) {
+    std::vector<register_change>& mine = current_->warp->register_changes;
+    if (!mine.empty() && (raised ? registers < mine.back().registers : registers > mine.back().registers)) {
+      raise_divergence(fault_kind::warp_divergence, current_->index, mine.back().where, where,
+                       "it has " + std::to_string(mine.back().registers) + " registers, and asks for " +
+                           std::to_string(registers) + (raised ? " as more" : " as fewer"));
+    }
+    mine.push_back(change);
+  });
+}
+
+/// At the end of the CTA, because nothing brings the warps of a warpgroup together there.
+void gpu::check_register_changes() {
+  constexpr size_t kWarps = kWarpgroupSize / kWarpSize;
+  for (size_t w = 0; w < warps_.size(); ++w) {
+    const size_t first = w / kWarps * kWarps;
+    const std::vector<register_change>& expected = warps_[first].register_changes;
+    const std::vector<register_change>& changes = warps_[w].register_changes;
+    for (size_t i = 0; i < std::max(expected.size(), changes.size()); ++i) {
+      const bool whole = first + kWarps <= warps_.size();
+      if (whole && i < expected.size() && i < changes.size() && expected[i].registers == changes[i].registers &&
+          expected[i].raised == changes[i].raised) {
+        continue;
+      }
+      current_ = &threads_[w * kWarpSize];
+      raise_divergence(fault_kind::warp_divergence, static_cast<int>(first) * kWarpSize,
+                       i < expected.size() ? expected[i].where : site{}, i < changes.size() ? changes[i].where : site{},
+                       "the warps of a warpgroup ask for different registers");
+    }
+  }
 }
 
 }  // namespace q4fuse_emulator

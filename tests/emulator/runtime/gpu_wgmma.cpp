@@ -2,8 +2,6 @@
 
 #include "emulator/runtime/gpu.hpp"
 
-#include <cuda_fp16.h>
-
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -12,22 +10,13 @@ namespace q4fuse_emulator {
 
 namespace {
 
-constexpr int kRows = 64;
-constexpr int kDepth = 16;
-
-float to_float(const uint8_t* half) {
-  __half_raw raw;
-  std::memcpy(&raw.x, half, sizeof(raw.x));
-  return __half2float(__half(raw));
-}
-
 /// Row and column of accumulator `i` of a thread.
 int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 / 4 + i % 4 / 2 * 8; }
 int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + i % 2; }
 
-bool is_touched(const float* d, size_t count) {
-  return !std::all_of(
-      d, d + count, [](const float& value) { return std::memcmp(&value, &wgmma_queue::kPoison, sizeof(value)) == 0; });
+bool is_touched(const wgmma_accumulators& sums) {
+  const std::vector<uint32_t> poison(sums.values.size(), wgmma_queue::kPoison);
+  return std::memcmp(sums.d, poison.data(), poison.size() * sizeof(uint32_t)) != 0;
 }
 
 }  // namespace
@@ -37,7 +26,7 @@ void gpu::raise_of(const thread_state& thread, fault_report report, const site& 
   raise(std::move(report), where);
 }
 
-void gpu::wgmma(float* d, int columns, const uint32_t* a, uint64_t descriptor, const site& where) {
+void gpu::wgmma(const wgmma_product& product, void* d, const uint32_t* a, const site& where) {
   wgmma_queue& queue = current_->products;
   const bool first_of_group = queue.requests.size() == queue.committed;
   if (first_of_group && !queue.fenced) raise(fault_report{fault_kind::register_fence_missing}, where);
@@ -45,13 +34,21 @@ void gpu::wgmma(float* d, int columns, const uint32_t* a, uint64_t descriptor, c
   auto sums = std::find_if(queue.accumulators.begin(), queue.accumulators.end(),
                            [d](const wgmma_accumulators& other) { return other.d == d; });
   if (sums == queue.accumulators.end()) {
-    queue.accumulators.push_back({d, std::vector<float>(d, d + columns / 2), 0});
+    queue.accumulators.push_back({d, product.type, std::vector<uint32_t>(product.accumulators()), 0});
     sums = queue.accumulators.end() - 1;
-    for (int i = 0; i < columns / 2; ++i) std::memcpy(d + i, &wgmma_queue::kPoison, sizeof(float));
+    const std::vector<uint32_t> poison(product.accumulators(), wgmma_queue::kPoison);
+    std::memcpy(sums->values.data(), d, poison.size() * sizeof(uint32_t));
+    std::memcpy(d, poison.data(), poison.size() * sizeof(uint32_t));
+  } else if (sums->type != product.type || sums->values.size() != product.accumulators()) {
+    fault_report report{fault_kind::register_fence_missing};
+    report.detail = "only products of one shape may follow each other in the same accumulators";
+    raise(std::move(report), where);
   }
   ++sums->requests;
+  std::array<uint32_t, 4> a_content{};
+  if (a != nullptr) std::copy_n(a, a_content.size(), a_content.begin());
   const moment issued = now();
-  queue.requests.push_back({d, columns, a, {a[0], a[1], a[2], a[3]}, descriptor, where, issued, *issued.known});
+  queue.requests.push_back({product, d, a, a_content, where, issued, *issued.known});
 }
 
 void gpu::wgmma_commit() {
@@ -93,10 +90,10 @@ void gpu::wgmma_wait(size_t pending_groups, const site& where) {
   waiting.clear();
 }
 
-/// The 16 bytes at `offset` of operand B, on behalf of one thread of each warp: written, fenced and passed on by a
+/// The 16 bytes at `offset` of an operand, on behalf of one thread of each warp: written, fenced and passed on by a
 /// barrier before the request, and not overwritten since.
-void gpu::read_operand(const warpgroup& threads, const wgmma_request& request, size_t offset, uint8_t* bytes) {
-  constexpr size_t kUnit = 16;
+void gpu::read_unit(const warpgroup& threads, const site& where, size_t offset, uint8_t* bytes) {
+  constexpr size_t kUnit = wgmma_product::kUnit;
   for (size_t i = 0; i < threads.size(); i += kWarpSize) {
     thread_state& thread = *threads[i];
     moment issued = thread.products.requests.front().issued;
@@ -105,7 +102,7 @@ void gpu::read_operand(const warpgroup& threads, const wgmma_request& request, s
     report.offset = static_cast<int64_t>(offset);
     report.bytes = kUnit;
     if (!shared_.contains(offset, kUnit) || !shared_.explain_read(offset, kUnit, issued, &report)) {
-      raise_of(thread, std::move(report), request.where);
+      raise_of(thread, std::move(report), where);
     }
     for (size_t byte = offset; byte < offset + kUnit; ++byte) {
       const int writer = thread_of(shared_.writer(byte));
@@ -116,7 +113,7 @@ void gpu::read_operand(const warpgroup& threads, const wgmma_request& request, s
       report.offset = static_cast<int64_t>(byte);
       report.other_thread = writer;
       report.detail = "the other side wrote byte " + std::to_string(byte);
-      raise_of(thread, std::move(report), request.where);
+      raise_of(thread, std::move(report), where);
     }
     thread_state* const last = std::exchange(current_, &thread);
     shared_.note_async_read(offset, kUnit, now());
@@ -125,73 +122,76 @@ void gpu::read_operand(const warpgroup& threads, const wgmma_request& request, s
   std::memcpy(bytes, shared_.content(offset), kUnit);
 }
 
+/// `rows` rows of an operand in shared memory, 32 bytes each.
+std::vector<uint8_t> gpu::read_operand(const warpgroup& threads, const site& where, uint64_t descriptor, int rows) {
+  const swizzled_operand operand(descriptor);
+  if (!operand.known) raise(fault_report{fault_kind::invalid_descriptor}, where);
+  std::vector<uint8_t> bytes(static_cast<size_t>(rows * wgmma_product::kRowBytes));
+  for (int row = 0; row < rows; ++row) {
+    for (int unit = 0; unit < 2; ++unit) {
+      read_unit(threads, where, operand.address(row, unit),
+                &bytes[static_cast<size_t>(row * wgmma_product::kRowBytes + unit * wgmma_product::kUnit)]);
+    }
+  }
+  return bytes;
+}
+
+/// Operand A in the threads' registers: a[0] and a[1] are four bytes of rows g and g + 8, a[2] and a[3] those 16 bytes
+/// further on.
+std::vector<uint8_t> gpu::gather_operand(const warpgroup& threads) {
+  std::vector<uint8_t> bytes(wgmma_product::kRows * wgmma_product::kRowBytes);
+  for (const thread_state* thread : threads) {
+    const wgmma_request& mine = thread->products.requests.front();
+    if (!std::equal(mine.a_content.begin(), mine.a_content.end(), mine.a)) {
+      raise_of(*thread, fault_report{fault_kind::wgmma_registers_touched}, mine.where);
+    }
+    const int index = thread->index % kWarpgroupSize;
+    for (int i = 0; i < 4; ++i) {
+      const int byte = index % 4 * 4 + i / 2 * wgmma_product::kUnit;
+      std::memcpy(&bytes[static_cast<size_t>(row_of(index, 2 * i) * wgmma_product::kRowBytes + byte)],
+                  &mine.a_content[static_cast<size_t>(i)], 4);
+    }
+  }
+  return bytes;
+}
+
 void gpu::multiply_oldest(const warpgroup& threads) {
   for (const thread_state* thread : threads) {
     const auto& requests = thread->products.requests;
     const wgmma_request& mine = current_->products.requests.front();
-    if (requests.empty() || requests.front().where != mine.where || requests.front().descriptor != mine.descriptor ||
-        requests.front().columns != mine.columns) {
+    if (requests.empty() || requests.front().where != mine.where || !(requests.front().product == mine.product)) {
       raise_divergence(fault_kind::warp_divergence, thread->index, {}, mine.where,
                        "the threads of a warpgroup ask for different products");
     }
   }
-  const wgmma_request request = threads[0]->products.requests.front();
-  const swizzled_operand operand(request.descriptor);
-  if (!operand.known) raise(fault_report{fault_kind::invalid_descriptor}, request.where);
+  const wgmma_product product = threads[0]->products.requests.front().product;
+  const site where = threads[0]->products.requests.front().where;
   ++totals_.warp_operations;
+  const std::vector<uint8_t> b = read_operand(threads, where, product.b, product.columns);
+  const std::vector<uint8_t> a =
+      product.a ? read_operand(threads, where, *product.a, wgmma_product::kRows) : gather_operand(threads);
 
-  float a[kRows][kDepth];
-  std::vector<float> b(static_cast<size_t>(kDepth * request.columns));  // a row for each k
-  std::vector<float> d(static_cast<size_t>(kRows * request.columns));
-  for (int row = 0; row < request.columns; ++row) {
-    for (int unit = 0; unit < 2; ++unit) {
-      uint8_t bytes[16];
-      read_operand(threads, request, operand.address(row, unit), bytes);
-      for (int i = 0; i < 8; ++i)
-        b[static_cast<size_t>((8 * unit + i) * request.columns + row)] = to_float(bytes + 2 * i);
-    }
-  }
-  const auto sum_of = [&](int thread, int i) -> float& {
-    return d[static_cast<size_t>(row_of(thread, i) * request.columns + column_of(thread, i))];
+  std::vector<uint32_t> d(static_cast<size_t>(wgmma_product::kRows * product.columns));
+  const auto sum_of = [&](const thread_state& thread, size_t i) -> uint32_t& {
+    const int index = thread.index % kWarpgroupSize;
+    const int at = static_cast<int>(i);
+    return d[static_cast<size_t>(row_of(index, at) * product.columns + column_of(index, at))];
   };
   std::array<wgmma_accumulators*, kWarpgroupSize> sums;
-  for (int thread = 0; thread < kWarpgroupSize; ++thread) {
-    wgmma_queue& queue = threads[static_cast<size_t>(thread)]->products;
-    const wgmma_request& mine = queue.requests.front();
-    if (!std::equal(mine.a_content.begin(), mine.a_content.end(), mine.a)) {
-      raise_of(*threads[static_cast<size_t>(thread)], fault_report{fault_kind::wgmma_registers_touched}, mine.where);
-    }
-    for (int i = 0; i < 4; ++i) {
-      const int k = thread % 4 * 2 + i / 2 * 8;
-      const auto* halves = reinterpret_cast<const uint8_t*>(&mine.a_content[static_cast<size_t>(i)]);
-      a[row_of(thread, 2 * i)][k] = to_float(halves);
-      a[row_of(thread, 2 * i)][k + 1] = to_float(halves + 2);
-    }
-    sums[static_cast<size_t>(thread)] =
-        &*std::find_if(queue.accumulators.begin(), queue.accumulators.end(),
-                       [&](const wgmma_accumulators& other) { return other.d == mine.d; });
-    for (int i = 0; i < request.columns / 2; ++i) {
-      sum_of(thread, i) = sums[static_cast<size_t>(thread)]->values[static_cast<size_t>(i)];
-    }
+  for (size_t t = 0; t < threads.size(); ++t) {
+    wgmma_queue& queue = threads[t]->products;
+    sums[t] = &*std::find_if(queue.accumulators.begin(), queue.accumulators.end(),
+                             [&](const wgmma_accumulators& other) { return other.d == queue.requests.front().d; });
+    for (size_t i = 0; i < sums[t]->values.size(); ++i) sum_of(*threads[t], i) = sums[t]->values[i];
   }
-  for (int row = 0; row < kRows; ++row) {
-    float* const sum = &d[static_cast<size_t>(row * request.columns)];
-    for (int k = 0; k < kDepth; ++k) {
-      const float* const column = &b[static_cast<size_t>(k * request.columns)];
-      for (int j = 0; j < request.columns; ++j) sum[j] += a[row][k] * column[j];
-    }
-  }
-  for (int thread = 0; thread < kWarpgroupSize; ++thread) {
-    wgmma_queue& queue = threads[static_cast<size_t>(thread)]->products;
-    wgmma_accumulators& mine = *sums[static_cast<size_t>(thread)];
-    const size_t count = mine.values.size();
-    for (size_t i = 0; i < count; ++i) mine.values[i] = sum_of(thread, static_cast<int>(i));
+  multiply(product, a.data(), b.data(), d.data());
+  for (size_t t = 0; t < threads.size(); ++t) {
+    wgmma_queue& queue = threads[t]->products;
+    wgmma_accumulators& mine = *sums[t];
+    for (size_t i = 0; i < mine.values.size(); ++i) mine.values[i] = sum_of(*threads[t], i);
     if (--mine.requests == 0) {
-      if (is_touched(mine.d, count)) {
-        raise_of(*threads[static_cast<size_t>(thread)], fault_report{fault_kind::wgmma_registers_touched},
-                 queue.requests.front().where);
-      }
-      std::copy(mine.values.begin(), mine.values.end(), mine.d);
+      if (is_touched(mine)) raise_of(*threads[t], fault_report{fault_kind::wgmma_registers_touched}, where);
+      std::memcpy(mine.d, mine.values.data(), mine.values.size() * sizeof(uint32_t));
       queue.accumulators.erase(queue.accumulators.begin() + (&mine - queue.accumulators.data()));
     }
     queue.requests.pop_front();

@@ -52,11 +52,7 @@ void shared_memory::land(size_t offset, size_t bytes, const moment& m) {
 void shared_memory::note_async_read(size_t offset, size_t bytes, const moment& m) {
   for (size_t i = offset; i < offset + bytes; ++i) {
     stamp& reader = readers(m.warp)[i];
-    if (reader < m.warp_now) {
-      reader = sole_reader(m);
-    } else if ((reader >> 5 & 31) != m.lane) {
-      reader = (reader & ~stamp{31}) | m.lane;
-    }
+    reader = reader < m.warp_now ? sole_reader(m) : with_reader(reader, m);
   }
 }
 
@@ -90,16 +86,17 @@ bool shared_memory::explain_write(size_t offset, size_t bytes, const moment& m, 
       return false;
     }
     for (int warp = 0; warp < warps_; ++warp) {
-      const stamp reader = readers(warp)[i];
-      if (reader < (*m.known)[static_cast<size_t>(warp)] || (warp == m.warp && reader == sole_reader(m))) continue;
-      if (report == nullptr) return false;
-      const stamp first_lane = reader >> 5 & 31;
-      const stamp lane = warp == m.warp && first_lane == m.lane ? reader & 31 : first_lane;
-      report->kind = fault_kind::shared_race;
-      report->offset = static_cast<int64_t>(i);
-      report->other_thread = warp * kWarpSize + static_cast<int>(lane);
-      report->detail = "the other side read byte " + std::to_string(i);
-      return false;
+      const stamp readers_of_warp = readers(warp)[i];
+      for (const stamp lane : {readers_of_warp >> 5 & 31, readers_of_warp & 31}) {
+        const stamp reader = interval_of(readers_of_warp) | static_cast<stamp>(warp * kWarpSize) | lane;
+        if (thread_of(reader) == thread_of(m.now) || m.known->contains(reader)) continue;
+        if (report == nullptr) return false;
+        report->kind = fault_kind::shared_race;
+        report->offset = static_cast<int64_t>(i);
+        report->other_thread = thread_of(reader);
+        report->detail = "the other side read byte " + std::to_string(i);
+        return false;
+      }
     }
   }
   return true;

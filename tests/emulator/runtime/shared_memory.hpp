@@ -3,7 +3,8 @@
 // Shared memory of the running CTA, with a shadow that tells for each byte who wrote it last, after how many proxy
 // fences, and of each warp which one or two lanes read it in the warp's latest interval that did. More is not needed: a
 // later write that races with any reader of a warp races with one of two lanes, and an earlier interval of a warp is
-// past wherever a later one is.
+// past wherever a later one is. Only where several lanes of a warp arrive at mbarriers, each for itself, may a further
+// reader be forgotten, in some orders of threads.
 
 #include "emulator/runtime/clock.hpp"
 #include "emulator/runtime/fault.hpp"
@@ -52,8 +53,7 @@ class shared_memory {
       if (any((writer < first_) | may_be_concurrent(writer, m)) && !explain_read(offset, kBytes, m, nullptr))
         return false;
       const auto old = load<vector>(readers(m.warp) + offset);
-      const auto second = ((old >> 5) & 31u) == m.lane ? old : (old & ~31u) | m.lane;
-      store(readers(m.warp) + offset, old < m.warp_now ? vector{} + sole_reader(m) : second);
+      store(readers(m.warp) + offset, old < m.warp_now ? vector{} + sole_reader(m) : with_reader(old, m));
       return true;
     }
   }
@@ -68,7 +68,7 @@ class shared_memory {
       for (int warp = 0; warp < warps_; ++warp) {
         const auto reader = load<vector>(readers(warp) + offset);
         const stamp own = warp == m.warp ? sole_reader(m) : 0;
-        bad |= (reader >= (*m.known)[static_cast<size_t>(warp)]) & (reader != own);
+        bad |= (reader >= m.known->warps[static_cast<size_t>(warp)]) & (reader != own);
       }
       if (any(bad) && !explain_write(offset, kBytes, m, nullptr)) return false;
       store(writer_ + offset, vector{} + as);
@@ -91,7 +91,16 @@ class shared_memory {
   static constexpr size_t kWidest = 8;  // stamps of as many bytes fill one AVX2 register
 
   /// The stamp of a reader that is the only one of its warp: both lanes are the same.
-  static stamp sole_reader(const moment& m) { return m.warp_now | m.lane << 5 | m.lane; }
+  static stamp sole_reader(const moment& m) { return interval_of(m.now) | m.lane << 5 | m.lane; }
+  /// `old`, of the warp's interval, with the running thread as second reader unless it is the first. Both count as of
+  /// the later time: a lane that has moved on from its warp's interval drags another one along, which is on the safe
+  /// side.
+  template <class Stamps>
+  static Stamps with_reader(const Stamps& old, const moment& m) {
+    const Stamps moved = interval_of(m.now) | (old & kWhoMask);
+    const Stamps later = moved > old ? moved : old;
+    return ((old >> 5) & 31u) == m.lane ? later : (later & ~31u) | m.lane;
+  }
   stamp* readers(int warp) const { return readers_ + static_cast<size_t>(warp) * kCapacity; }
 
   template <class Stamps>

@@ -17,6 +17,10 @@
 #define Q4FUSE_SUMS_16(d, i) \
   Q4FUSE_SUMS_4(d, i), Q4FUSE_SUMS_4(d, (i) + 4), Q4FUSE_SUMS_4(d, (i) + 8), Q4FUSE_SUMS_4(d, (i) + 12)
 
+#define Q4FUSE_DOTS_4(d, i) "+r"(d[i]), "+r"(d[(i) + 1]), "+r"(d[(i) + 2]), "+r"(d[(i) + 3])
+#define Q4FUSE_DOTS_16(d, i) \
+  Q4FUSE_DOTS_4(d, i), Q4FUSE_DOTS_4(d, (i) + 4), Q4FUSE_DOTS_4(d, (i) + 8), Q4FUSE_DOTS_4(d, (i) + 12)
+
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 namespace arch {
@@ -38,6 +42,12 @@ __device__ __forceinline__ uint64_t make_wgmma_descriptor(const void* tile) {
   constexpr uint64_t kStride = kSwizzledTileAlignment >> 4;
   const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(tile)) & 0x3FFFF;
   return address >> 4 | uint64_t{1} << 16 | kStride << 32 | uint64_t{1} << 62;
+}
+
+/// The same for an operand whose rows are all those of one group of eight.
+__device__ __forceinline__ uint64_t make_repeating_wgmma_descriptor(const void* eight_rows) {
+  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(eight_rows)) & 0x3FFFF;
+  return address >> 4 | uint64_t{1} << 16 | uint64_t{1} << 62;
 }
 
 /// Orders the warpgroup's accesses to accumulators and A registers before the wgmma that follow.
@@ -88,6 +98,45 @@ __device__ __forceinline__ void wgmma_m64k16_f16_start(float (&d)[kN / 2], const
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
 }
 
+/// d += a * b on signed bytes, asynchronously: a is 64 x 32 in registers, b the 32 columns of k at `descriptor` of a
+/// tile of kN rows, d 64 x kN in int32, owned as above. a[0] and a[1] hold k = 4t to 4t + 3 of rows g and g + 8, a[2]
+/// and a[3] the same of k + 16.
+template <int kN>
+__device__ __forceinline__ void wgmma_m64k32_s8(int (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32 || kN == 64, "one list of operands a width");
+  if constexpr (kN == 32) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 {" Q4FUSE_NAMES_10()
+                 "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 1;"
+                 : Q4FUSE_DOTS_16(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
+                     Q4FUSE_NAMES_10(2) "%30,%31}, {%32,%33,%34,%35}, %36, 1;"
+                 : Q4FUSE_DOTS_16(d, 0), Q4FUSE_DOTS_16(d, 16)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+  }
+}
+
+/// d = a * b, both in shared memory. d is declared as an operand that is read, too: as a mere result it would be given
+/// registers of its own, and copied.
+template <int kN>
+__device__ __forceinline__ void wgmma_m64k32_s8_start(int (&d)[kN / 2], uint64_t a_descriptor, uint64_t b_descriptor) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32 || kN == 64, "one list of operands a width");
+  if constexpr (kN == 32) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 {" Q4FUSE_NAMES_10() "%10,%11,%12,%13,%14,%15}, %16, %17, 0;"
+        : Q4FUSE_DOTS_16(d, 0)
+        : "l"(a_descriptor), "l"(b_descriptor));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
+                     Q4FUSE_NAMES_10(2) "%30,%31}, %32, %33, 0;"
+                 : Q4FUSE_DOTS_16(d, 0), Q4FUSE_DOTS_16(d, 16)
+                 : "l"(a_descriptor), "l"(b_descriptor));
+  }
+}
+
 /// Closes the warpgroup's group of wgmma.
 template <bool kRequired = true>
 __device__ __forceinline__ void wgmma_commit() {
@@ -105,6 +154,7 @@ __device__ __forceinline__ void wgmma_wait() {
 /// After the last wait, on each accumulator: keeps the compiler, to which the wait says nothing about registers, from
 /// moving a use of it ahead.
 __device__ __forceinline__ void wgmma_release(float& accumulator) { asm volatile("" : "+f"(accumulator)::"memory"); }
+__device__ __forceinline__ void wgmma_release(int& accumulator) { asm volatile("" : "+r"(accumulator)::"memory"); }
 
 /// Makes the thread's own writes to shared memory visible to wgmma, which reads it through another proxy (PTX ISA,
 /// "Async proxy"); a barrier passes that on.
@@ -121,3 +171,5 @@ Q4FUSE_NAMESPACE_END
 #undef Q4FUSE_NAMES_10
 #undef Q4FUSE_SUMS_4
 #undef Q4FUSE_SUMS_16
+#undef Q4FUSE_DOTS_4
+#undef Q4FUSE_DOTS_16

@@ -22,6 +22,7 @@ Q4FUSE_NAMESPACE_BEGIN
 namespace detail::arch {
 
 inline float fma_rn(float a, float b, float c) { return std::fma(a, b, c); }
+inline float fma_rn_subnormal(float a, float b, float c) { return std::fma(a, b, c); }
 inline float mul_rn(float a, float b) { return a * b; }
 inline float add_rn(float a, float b) { return a + b; }
 inline float div_rn(float a, float b) { return a / b; }

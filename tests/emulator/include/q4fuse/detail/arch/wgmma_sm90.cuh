@@ -13,10 +13,13 @@ inline constexpr int kSwizzledTileAlignment = 1024;
 constexpr int swizzled_offset(int row, int byte) { return row * kSwizzledRowBytes + (byte ^ (row % 8 * 16)); }
 
 /// Shared memory begins at address 0 here.
-inline uint64_t make_wgmma_descriptor(const void* tile) {
+inline uint64_t make_repeating_wgmma_descriptor(const void* eight_rows) {
   const auto address =
-      static_cast<uint64_t>(static_cast<const uint8_t*>(tile) - q4fuse_emulator::device.shared_base()) & 0x3FFFF;
-  return address >> 4 | uint64_t{1} << 16 | uint64_t{kSwizzledTileAlignment >> 4} << 32 | uint64_t{1} << 62;
+      static_cast<uint64_t>(static_cast<const uint8_t*>(eight_rows) - q4fuse_emulator::device.shared_base()) & 0x3FFFF;
+  return address >> 4 | uint64_t{1} << 16 | uint64_t{1} << 62;
+}
+inline uint64_t make_wgmma_descriptor(const void* tile) {
+  return make_repeating_wgmma_descriptor(tile) | uint64_t{kSwizzledTileAlignment >> 4} << 32;
 }
 
 template <bool kRequired = true>
@@ -25,11 +28,13 @@ void wgmma_fence() {
   q4fuse_emulator::device.wgmma_fence();
 }
 
+using wgmma_elements = q4fuse_emulator::wgmma_product::elements;
+
 template <int kN>
 void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor, site where = site::here()) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
   static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
-  q4fuse_emulator::device.wgmma(d, kN, a, descriptor, where);
+  q4fuse_emulator::device.wgmma({wgmma_elements::halves, kN, true, descriptor}, d, a, where);
 }
 
 template <int kN>
@@ -37,8 +42,22 @@ void wgmma_m64k16_f16_start(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t
                             site where = site::here()) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
   static_assert(kN == 32, "one list of operands a width");
-  for (float& sum : d) sum = 0.0f;
-  q4fuse_emulator::device.wgmma(d, kN, a, descriptor, where);
+  q4fuse_emulator::device.wgmma({wgmma_elements::halves, kN, false, descriptor}, d, a, where);
+}
+
+template <int kN>
+void wgmma_m64k32_s8(int (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor, site where = site::here()) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32 || kN == 64, "one list of operands a width");
+  q4fuse_emulator::device.wgmma({wgmma_elements::signed_bytes, kN, true, descriptor}, d, a, where);
+}
+
+template <int kN>
+void wgmma_m64k32_s8_start(int (&d)[kN / 2], uint64_t a_descriptor, uint64_t b_descriptor, site where = site::here()) {
+  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
+  static_assert(kN == 32 || kN == 64, "one list of operands a width");
+  q4fuse_emulator::device.wgmma({wgmma_elements::signed_bytes, kN, false, b_descriptor, a_descriptor}, d, nullptr,
+                                where);
 }
 
 template <bool kRequired = true>
@@ -55,6 +74,7 @@ void wgmma_wait(site where = site::here()) {
 
 /// Accumulators are delivered at the wait.
 inline void wgmma_release(float&) {}
+inline void wgmma_release(int&) {}
 
 template <int kRequired = 90>
 void fence_proxy_async() {

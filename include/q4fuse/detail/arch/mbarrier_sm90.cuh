@@ -1,0 +1,54 @@
+#pragma once
+
+// Barriers in shared memory, on which some warps only arrive and others only wait (PTX ISA, "mbarrier").
+
+#include <q4fuse/detail/arch/target.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
+
+inline constexpr int kMbarrierBytes = 8;  ///< and as aligned
+
+/// By one thread, and passed on by a CTA-wide barrier: every phase of the barrier ends with `arrivals` arrivals.
+template <int kRequired = 90>
+__device__ __forceinline__ void mbarrier_init(void* barrier, int arrivals) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  asm volatile(
+      "mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier))),
+      "r"(arrivals)
+      : "memory");
+}
+
+/// One arrival, after everything that the thread did before, and that was passed on to it.
+template <int kRequired = 90>
+__device__ __forceinline__ void mbarrier_arrive(void* barrier) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  asm volatile(
+      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier)))
+      : "memory");
+}
+
+/// Waits until the phase of that parity has ended: phases count from 0, and the one before the first, of parity 1, is
+/// taken to have ended. The thread then sees what every arrival passes on.
+template <int kRequired = 90>
+__device__ __forceinline__ void mbarrier_wait(void* barrier, int parity) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "retry:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra retry;\n"
+      "}" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier))),
+      "r"(parity)
+      : "memory");
+}
+
+}  // namespace arch
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <q4fuse/detail/arch/target.hpp>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail::arch {
+
+inline constexpr int kMbarrierBytes = 8;
+
+template <int kRequired = 90>
+void mbarrier_init(void* barrier, int arrivals, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  q4fuse_emulator::device.mbarrier_init(barrier, arrivals, where);
+}
+
+template <int kRequired = 90>
+void mbarrier_arrive(void* barrier, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  q4fuse_emulator::device.mbarrier_arrive(barrier, where);
+}
+
+template <int kRequired = 90>
+void mbarrier_wait(void* barrier, int parity, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  q4fuse_emulator::device.mbarrier_wait(barrier, parity, where);
+}
+
+}  // namespace detail::arch
+Q4FUSE_NAMESPACE_END
