@@ -3,6 +3,7 @@
 // Runs a small kernel, written like the library's against detail/arch, and gives the fault that it ends with. A kernel
 // marks the access at fault, and the other side's, by calling planted() and planted_other() on the same line.
 
+#include <q4fuse/detail/arch/cluster_sm90.cuh>
 #include <q4fuse/detail/arch/cp_async_sm80.cuh>
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
@@ -33,6 +34,7 @@ struct grid {
   int64_t shared_bytes = 0;
   int64_t ctas = 1;
   bool programmatic_dependent_launch = false;
+  int cluster_ctas = 1;
 };
 
 template <class T>
@@ -47,7 +49,8 @@ std::optional<fault_report> run(void (*kernel)(Parameters...), const grid& g,
   planted_at = planted_other_at = {};
   try {
     const q4fuse::status launched = q4fuse::detail::launch<Parameters...>(
-        kernel, {g.ctas, g.threads, g.shared_bytes, g.programmatic_dependent_launch, nullptr}, arguments...);
+        kernel, {g.ctas, g.threads, g.shared_bytes, g.programmatic_dependent_launch, nullptr, g.cluster_ctas},
+        arguments...);
     EXPECT_TRUE(launched.ok()) << to_string(launched);
     return std::nullopt;
   } catch (const fault& found) {

@@ -57,7 +57,7 @@ void barrier_clock::begin_cta(int warps, stamp fresh) {
   for (std::vector<stamp>& opened : opened_) opened.clear();
 }
 
-void barrier_clock::pass_barrier(uint32_t mask, stamp fresh) {
+void barrier_clock::pass_barrier(uint64_t mask, stamp fresh) {
   past merged;
   for (int w = 0; w < warps_; ++w) {
     if ((mask >> w & 1) == 0) continue;

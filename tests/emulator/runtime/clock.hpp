@@ -1,6 +1,7 @@
 #pragma once
 
-// Who accessed a byte, and when: enough to decide exactly whether two accesses of one CTA are ordered by barriers.
+// Who accessed a byte, and when: enough to decide exactly whether two accesses of one CTA, or of the CTAs of a cluster,
+// are ordered by barriers.
 
 #include <algorithm>
 #include <array>
@@ -11,15 +12,16 @@
 namespace q4fuse_emulator {
 
 inline constexpr int kWarpSize = 32;
-inline constexpr int kMaxWarps = 32;
+/// Of a cluster: its CTAs' threads are counted through.
+inline constexpr int kMaxWarps = 64;
 inline constexpr int kMaxThreads = kMaxWarps * kWarpSize;
 
-/// Number of an interval between barriers (high bits) and who (low 10 bits): a thread index, or two lanes of one warp.
+/// Number of an interval between barriers (high bits) and who (low 11 bits): a thread index, or two lanes of one warp.
 /// Every barrier opens intervals with a new, larger number; numbers go on rising from CTA to CTA, so that an old stamp
 /// means "before".
 using stamp = uint32_t;
 
-inline constexpr int kWhoBits = 10;
+inline constexpr int kWhoBits = 11;
 inline constexpr stamp kWhoMask = (1u << kWhoBits) - 1;
 inline constexpr stamp kLastInterval = (1u << (32 - kWhoBits)) - 2;
 /// Later than every interval: an asynchronous copy that its thread (the low bits) has not waited for.
@@ -49,14 +51,14 @@ struct past {
   bool contains_of_thread(stamp other) const;
 };
 
-/// What each thread knows of the others' progress: the vector clocks of the CTA. Most of it the lanes of a warp have in
-/// common; what a thread learns from an mbarrier is its own until the warp's next barrier.
+/// What each thread knows of the others' progress: the vector clocks of the cluster. Most of it the lanes of a warp
+/// have in common; what a thread learns from an mbarrier is its own until the warp's next barrier.
 class barrier_clock {
  public:
   void begin_cta(int warps, stamp fresh);
   /// A barrier of the warps in `mask` opens interval `fresh`: each knows what any of their threads knew, and that the
-  /// others have arrived. The mask of all warps is the CTA's barrier, that of one warp the warp's.
-  void pass_barrier(uint32_t mask, stamp fresh);
+  /// others have arrived. The mask of all warps of a CTA is its barrier, that of one warp the warp's.
+  void pass_barrier(uint64_t mask, stamp fresh);
   /// One thread passes on what it knows and what it has done: the result. What it does next belongs to an interval of
   /// its own, later than that of its warp. Lanes that have arrived equally often share it, and `next_interval` is asked
   /// only by the first: what they do there together stays together.
@@ -111,8 +113,8 @@ inline bool is_concurrent(stamp other, const moment& m) {
 template <size_t kBytes>
 using stamps [[gnu::vector_size(kBytes * sizeof(stamp))]] = stamp;
 
-/// Non-zero wherever is_concurrent is true, and elsewhere only after barriers of some of the CTA's warps or threads:
-/// the quick check before the exact one.
+/// Non-zero wherever is_concurrent is true, and elsewhere only after barriers of some of the cluster's warps or
+/// threads: the quick check before the exact one.
 template <class Stamps>
 [[gnu::always_inline]] inline auto may_be_concurrent(const Stamps& other, const moment& m) {
   const auto same_warp = ((other ^ m.now) & (kWhoMask & ~stamp{kWarpSize - 1})) == 0;

@@ -18,6 +18,7 @@ enum class fault_kind {
   global_out_of_bounds,     ///< not wholly inside one allocation
   global_race,              ///< two threads of one launch, at least one write, no barrier between them
   early_dependent_access,   ///< data of a kernel that may still be running, before wait_for_dependencies
+  cluster_memory_gone,      ///< shared memory of a CTA that may have ended
   barrier_divergence,       ///< sync_cta that not every thread reaches, or reached from two places
   mbarrier_invalid,         ///< an operation on what is no mbarrier, or no longer one
   mbarrier_overrun,         ///< an arrival that no order keeps out of the phase before, which has all its arrivals
@@ -41,6 +42,7 @@ constexpr const char* to_string(fault_kind kind) {
     case fault_kind::global_out_of_bounds: return "global memory out of bounds";
     case fault_kind::global_race: return "race in global memory";
     case fault_kind::early_dependent_access: return "access before wait_for_dependencies";
+    case fault_kind::cluster_memory_gone: return "access to shared memory of a CTA that may have ended";
     case fault_kind::barrier_divergence: return "barrier that not all threads reach";
     case fault_kind::mbarrier_invalid: return "operation on what is no mbarrier";
     case fault_kind::mbarrier_overrun: return "more arrivals than an mbarrier counts in a phase";

@@ -45,8 +45,9 @@ gpu::~gpu() {
 }
 
 void gpu::launch(const launch_request& request, const std::function<void()>& kernel) {
-  if (request.threads < 1 || request.threads > kMaxThreads || request.threads % kWarpSize != 0) {
-    throw std::invalid_argument("launch of " + std::to_string(request.threads) + " threads: need whole warps");
+  if (request.threads < 1 || request.cluster_threads() > kMaxThreads || request.threads % kWarpSize != 0) {
+    throw std::invalid_argument("launch of " + std::to_string(request.cluster_threads()) +
+                                " threads: need whole warps");
   }
   ++totals_.launches;
   ++launches_of_[request.kernel];
@@ -54,8 +55,8 @@ void gpu::launch(const launch_request& request, const std::function<void()>& ker
   request_ = request;
   kernel_ = &kernel;
   first_serial_ = cta_serial_ + 1;
-  reserve_threads(request.threads);
-  for (int64_t cta = 0; cta < request.ctas; ++cta) {
+  reserve_threads(request.cluster_threads());
+  for (int64_t cta = 0; cta < request.ctas; cta += request.cluster_ctas) {
     ++cta_serial_;
     try {
       run_cta(cta);
@@ -80,6 +81,14 @@ void gpu::rethrow_located(fault_report report, int64_t cta) {
       report.other_where = watch_.last;
     }
     watch_.thread = -1;
+  }
+  if (report.thread >= 0) {
+    report.cta += report.thread / request_.threads;
+    report.thread %= request_.threads;
+  }
+  if (report.other_thread >= 0) {
+    report.other_cta += report.other_thread / request_.threads;
+    report.other_thread %= request_.threads;
   }
   report.kernel = kernel_name(request_.kernel);
   throw fault(std::move(report));
@@ -122,6 +131,8 @@ void gpu::run_thread(thread_state& thread) {
 }
 
 void gpu::end_thread(thread_state& thread) {
+  ++exited_of_[static_cast<size_t>(thread.rank)];
+  check_cluster_reads();
   land_copies(thread.copies.size());  // the hardware completes what nobody waited for
   thread.groups.clear();
   thread.committed = 0;
@@ -145,18 +156,22 @@ void gpu::run_cta(int64_t cta) {
     interval_ = 0;
   }
   cta_ = cta;
-  const int warps = request_.threads / kWarpSize;
+  const int threads = request_.cluster_threads();
+  const int warps = threads / kWarpSize;
   const stamp first = next_interval();
   clock_.begin_cta(warps, first);
   shared_.begin_cta(request_.shared_bytes, warps, first);
   for (barrier_state& barrier : barriers_) barrier.arrived.clear();
   mbarriers_.clear();
   exited_ = 0;
+  exited_of_ = {};
+  cluster_reads_ = {};
   warps_.assign(static_cast<size_t>(warps), warp_state{});
   for (warp_state& warp : warps_) warp.runnable = ~0u;
   waiting_for_wgmma_.assign(static_cast<size_t>(warps) / (kWarpgroupSize / kWarpSize), {});
-  for (int i = 0; i < request_.threads; ++i) {
+  for (int i = 0; i < threads; ++i) {
     thread_state& thread = threads_[static_cast<size_t>(i)];
+    thread.rank = i / request_.threads;
     thread.warp = &warps_[static_cast<size_t>(i / kWarpSize)];
     thread.exited = false;
     thread.mbarrier = -1;
@@ -167,7 +182,7 @@ void gpu::run_cta(int64_t cta) {
   try {
     settings.schedule_seed == 0 ? run_in_order() : run_at_random();
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-    if (exited_ != request_.threads) report_stuck_threads();
+    if (exited_ != threads) report_stuck_threads();
     check_register_changes();
   } catch (...) {
     unwind_threads();
@@ -216,7 +231,7 @@ void gpu::run_at_random() {
 
 void gpu::unwind_threads() {
   unwinding_ = true;
-  for (int i = 0; i < request_.threads; ++i) {
+  for (int i = 0; i < request_.cluster_threads(); ++i) {
     thread_state& thread = threads_[static_cast<size_t>(i)];
     if (!thread.exited) resume(thread);
     thread.copies.clear();
@@ -233,8 +248,9 @@ void gpu::report_stuck_threads() const {
   report.cta = cta_;
   const auto waits = [this](int i) { return !threads_[static_cast<size_t>(i)].exited; };
   std::string text;
-  std::vector<bool> told(static_cast<size_t>(request_.threads));
-  for (int i = 0; i < request_.threads; ++i) {
+  const int threads = request_.cluster_threads();
+  std::vector<bool> told(static_cast<size_t>(threads));
+  for (int i = 0; i < threads; ++i) {
     const thread_state& thread = threads_[static_cast<size_t>(i)];
     if (!waits(i) || told[static_cast<size_t>(i)]) continue;
     if (thread.at_barrier) report.kind = fault_kind::barrier_divergence;
@@ -243,13 +259,13 @@ void gpu::report_stuck_threads() const {
       const thread_state& other = threads_[static_cast<size_t>(j)];
       return waits(j) && other.waits_at == thread.waits_at && other.mbarrier == thread.mbarrier;
     };
-    for (int j = i; j < request_.threads; ++j) told[static_cast<size_t>(j)] = told[static_cast<size_t>(j)] || alike(j);
-    text += "threads " + ranges(request_.threads, alike) + " wait in " + thread.waits_for + " (" +
-            to_string(thread.waits_at) + ")";
+    for (int j = i; j < threads; ++j) told[static_cast<size_t>(j)] = told[static_cast<size_t>(j)] || alike(j);
+    text +=
+        "threads " + ranges(threads, alike) + " wait in " + thread.waits_for + " (" + to_string(thread.waits_at) + ")";
     if (thread.mbarrier >= 0) text += " " + describe_mbarrier(static_cast<size_t>(thread.mbarrier));
     text += ", ";
   }
-  const std::string ended = ranges(request_.threads, [&](int i) { return !waits(i); });
+  const std::string ended = ranges(threads, [&](int i) { return !waits(i); });
   report.detail = text + (ended.empty() ? "none has ended" : "threads " + ended + " have ended");
   throw fault(std::move(report));
 }

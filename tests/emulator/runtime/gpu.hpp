@@ -1,6 +1,7 @@
 #pragma once
 
-// The emulated GPU: one fiber per CUDA thread, one CTA after another, on one thread of the host. A thread runs until an
+// The emulated GPU: one fiber per CUDA thread, one CTA or cluster after another, on one thread of the host. Threads of
+// a cluster are counted through, CTA after CTA; a CTA without one is a cluster alone. A thread runs until an
 // instruction makes it wait for others, so that the order of execution is fixed by the kernel and the seed alone.
 // Faults are found by order of synchronization, not by order of execution: a race is reported even if it went well.
 
@@ -27,6 +28,9 @@
 
 namespace q4fuse_emulator {
 
+inline constexpr int kMaxCtaThreads = 1024;
+inline constexpr int kMaxClusterCtas = 8;
+
 struct device_settings {
   int sm_count = 4;
   int64_t shared_memory_per_block = 227 * 1024;
@@ -50,6 +54,9 @@ struct launch_request {
   int threads;
   int64_t shared_bytes;
   bool programmatic_dependent_launch;
+  int cluster_ctas = 1;
+
+  int cluster_threads() const { return threads * cluster_ctas; }
 };
 
 class gpu {
@@ -74,17 +81,21 @@ class gpu {
   std::map<std::string, int64_t> kernels_executed();
 
   // For the kernel: what detail/arch is made of. `where` is the place that a report names.
-  int thread_index() const { return current_->index; }
-  int64_t cta_index() const { return cta_; }
+  int thread_index() const { return current_->index % request_.threads; }
+  int64_t cta_index() const { return cta_ + current_->rank; }
   int64_t cta_count() const { return request_.ctas; }
-  uint8_t* shared_base() const { return shared_.base(); }
+  uint8_t* shared_base() const { return shared_.base() + cta_offset(current_->rank); }
 
   template <class T>
   T load_shared(const void* address, const site& where) {
-    const size_t offset = shared_offset<T>(address, where);
-    if (!shared_.note_read<sizeof(T)>(offset, now())) refuse_read(offset, sizeof(T), where);
-    if (watch_.thread == current_->index) watch(offset, sizeof(T), false, where);
-    return copy_from<T>(shared_.content(offset));
+    return load_shared_at<T>(shared_offset<T>(address, where), where);
+  }
+  /// From the same place in the memory of another CTA of the cluster.
+  template <class T>
+  T load_cluster(const void* address, int rank, const site& where) {
+    const size_t offset = shared_offset<T>(address, where) + cta_offset(rank) - cta_offset(current_->rank);
+    note_cluster_read(rank, where);
+    return load_shared_at<T>(offset, where);
   }
   template <class T>
   void store_shared(void* address, const T& value, const site& where) {
@@ -122,6 +133,10 @@ class gpu {
   void async_wait(size_t pending_groups);
 
   void sync_cta(const site& where) { sync(0, request_.threads, where); }
+  /// All threads of all CTAs of the cluster.
+  void sync_cluster(const site& where) { sync(kClusterBarrier, request_.cluster_threads(), where); }
+  /// Orders no accesses; reads of another CTA's memory before it are over after it.
+  void sync_cluster_relaxed(const site& where) { sync(kRelaxedClusterBarrier, request_.cluster_threads(), where); }
   /// `barrier` is 1 to 15, `threads` counts whole warps.
   void sync_named(int barrier, int threads, const site& where);
   void sync_warp(const site& where);
@@ -185,6 +200,7 @@ class gpu {
   };
   struct thread_state {
     int index = 0;
+    int rank = 0;  // of its CTA
     warp_state* warp = nullptr;
     bool exited = true;
     bool dependencies_done = false;
@@ -203,6 +219,10 @@ class gpu {
     int expected = 0;
     std::vector<int> arrived;  // threads, in order of arrival
   };
+  struct cluster_read {
+    stamp when = 0;
+    site where;
+  };
   struct watched_byte {
     int thread = -1;
     size_t offset = 0;
@@ -217,6 +237,13 @@ class gpu {
     std::memcpy(&value, bytes, sizeof(T));
     return value;
   }
+  template <class T>
+  T load_shared_at(size_t offset, const site& where) {
+    if (!shared_.note_read<sizeof(T)>(offset, now())) refuse_read(offset, sizeof(T), where);
+    if (watch_.thread == current_->index) watch(offset, sizeof(T), false, where);
+    return copy_from<T>(shared_.content(offset));
+  }
+  static size_t cta_offset(int rank) { return static_cast<size_t>(rank) * shared_memory::kCtaCapacity; }
   moment now() const {
     const int thread = current_->index;
     return {thread / kWarpSize,
@@ -229,7 +256,8 @@ class gpu {
   template <class T>
   size_t shared_offset(const void* address, const site& where) {
     const size_t offset = shared_.offset_of(address);
-    if (!shared_.contains(offset, sizeof(T)) || reinterpret_cast<uintptr_t>(address) % alignof(T) != 0) {
+    if (!shared_.contains(offset, sizeof(T), current_->rank) ||
+        reinterpret_cast<uintptr_t>(address) % alignof(T) != 0) {
       refuse_shared_address(address, sizeof(T), alignof(T), where);
     }
     return offset;
@@ -252,6 +280,8 @@ class gpu {
   void watch(size_t offset, size_t bytes, bool write, const site& where);
 
   void sync(int barrier, int threads, const site& where);
+  void note_cluster_read(int rank, const site& where);
+  void check_cluster_reads();
   bool arrive(const char* name, void* operand, const site& where);
   void release_warp() { current_->warp->arrived = 0, current_->warp->runnable = ~0u; }
   void block(const char* waits_for, bool at_barrier, const site& where);
@@ -297,8 +327,13 @@ class gpu {
   uint32_t interval_ = 0;
   barrier_clock clock_;
   thread_state* current_ = nullptr;
-  std::array<barrier_state, 16> barriers_;
-  std::map<size_t, mbarrier> mbarriers_;  // by offset
+  static constexpr int kCtaBarriers = 16;
+  static constexpr int kClusterBarrier = -1;
+  static constexpr int kRelaxedClusterBarrier = -2;                                 // the same one
+  std::array<barrier_state, kMaxClusterCtas * kCtaBarriers + 1> barriers_;          // the last one is the cluster's
+  std::array<std::array<cluster_read, kMaxWarps>, kMaxClusterCtas> cluster_reads_;  // the latest, by rank and reader
+  std::array<int, kMaxClusterCtas> exited_of_;                                      // threads of each CTA
+  std::map<size_t, mbarrier> mbarriers_;  // by offset in the cluster's shared memory
   int exited_ = 0;
   std::exception_ptr failure_;
   bool unwinding_ = false;

@@ -17,7 +17,7 @@ void gpu::raise(fault_report report, const site& where) const {
 
 void gpu::refuse_shared_address(const void* address, size_t bytes, size_t alignment, const site& where) const {
   const size_t offset = shared_.offset_of(address);
-  const bool inside = shared_.contains(offset, bytes);
+  const bool inside = shared_.contains(offset, bytes, current_->rank);
   fault_report report{inside ? fault_kind::misaligned_access : fault_kind::shared_out_of_bounds};
   report.offset = static_cast<int64_t>(offset);
   report.bytes = static_cast<int>(bytes);
@@ -103,7 +103,7 @@ void gpu::check_global_race(const allocation& target, int64_t offset, size_t byt
     report.offset = i;
     report.bytes = static_cast<int>(bytes);
     report.buffer = target.label;
-    report.other_cta = static_cast<int64_t>(serial) - first_serial_;
+    report.other_cta = (static_cast<int64_t>(serial) - first_serial_) * request_.cluster_ctas;
     report.other_thread = thread_of(static_cast<stamp>(writer));
     report.detail = "the other side wrote byte " + std::to_string(i);
     raise(std::move(report), where);

@@ -33,7 +33,7 @@ void gpu::block(const char* waits_for, bool at_barrier, const site& where) {
 }
 
 void gpu::sync_named(int barrier, int threads, const site& where) {
-  if (barrier < 1 || barrier >= static_cast<int>(barriers_.size()) || threads < kWarpSize || threads % kWarpSize != 0) {
+  if (barrier < 1 || barrier >= kCtaBarriers || threads < kWarpSize || threads % kWarpSize != 0) {
     raise_divergence(fault_kind::barrier_divergence, -1, {}, where,
                      "barrier " + std::to_string(barrier) + " of " + std::to_string(threads) + " threads cannot exist");
   }
@@ -41,28 +41,30 @@ void gpu::sync_named(int barrier, int threads, const site& where) {
 }
 
 void gpu::sync(int barrier, int threads, const site& where) {
-  barrier_state& state = barriers_[static_cast<size_t>(barrier)];
+  const bool whole = barrier <= 0;  // all threads of the CTA or cluster, from one place
+  barrier_state& state =
+      barrier < 0 ? barriers_.back() : barriers_[static_cast<size_t>(current_->rank * kCtaBarriers + barrier)];
   state.arrived.push_back(current_->index);
   if (state.arrived.size() == 1) {
     state.expected = threads;
   } else if (const thread_state& first = threads_[static_cast<size_t>(state.arrived[0])];
-             state.expected != threads || (barrier == 0 && first.waits_at != where)) {
+             state.expected != threads || (whole && first.waits_at != where)) {
     raise_divergence(fault_kind::barrier_divergence, first.index, first.waits_at, where,
                      "two threads stand at different barriers");
   }
   if (static_cast<int>(state.arrived.size()) < threads) {
-    block(barrier == 0 ? "sync_cta" : "sync_named", true, where);
+    block(barrier == 0 ? "sync_cta" : whole ? "sync_cluster" : "sync_named", true, where);
     return;
   }
 
   ++totals_.barriers;
-  uint32_t warps = 0;
+  uint64_t warps = 0;
   bool dependencies_done = false;
   for (const int index : state.arrived) {
-    warps |= 1u << (index / kWarpSize);
+    warps |= uint64_t{1} << (index / kWarpSize);
     dependencies_done |= threads_[static_cast<size_t>(index)].dependencies_done;
   }
-  if (__builtin_popcount(warps) * kWarpSize != threads) {
+  if (__builtin_popcountll(warps) * kWarpSize != threads) {
     raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "it is full, but not with whole warps");
   }
   for (const int index : state.arrived) {
@@ -70,7 +72,11 @@ void gpu::sync(int barrier, int threads, const site& where) {
     thread.dependencies_done = dependencies_done;
     thread.warp->runnable |= 1u << (index % kWarpSize);
   }
-  clock_.pass_barrier(warps, next_interval());
+  if (barrier == kRelaxedClusterBarrier) {
+    cluster_reads_ = {};
+  } else {
+    clock_.pass_barrier(warps, next_interval());
+  }
   state.arrived.clear();
 }
 
@@ -102,7 +108,7 @@ void gpu::sync_warp(const site& where) {
     bool dependencies_done = false;
     for (const thread_state* lane : lanes) dependencies_done |= lane->dependencies_done;
     for (thread_state* lane : lanes) lane->dependencies_done = dependencies_done;
-    clock_.pass_barrier(1u << (current_->index / kWarpSize), next_interval());
+    clock_.pass_barrier(uint64_t{1} << (current_->index / kWarpSize), next_interval());
   });
 }
 
@@ -119,15 +125,17 @@ void gpu::set_registers(int registers, bool raised, const site& where) {
   });
 }
 
-/// At the end of the CTA, because nothing brings the warps of a warpgroup together there.
+/// At the end of the CTAs, because nothing brings the warps of a warpgroup together there.
 void gpu::check_register_changes() {
   constexpr size_t kWarps = kWarpgroupSize / kWarpSize;
+  const auto warps_of_cta = static_cast<size_t>(request_.threads / kWarpSize);
   for (size_t w = 0; w < warps_.size(); ++w) {
-    const size_t first = w / kWarps * kWarps;
+    const size_t in_cta = w % warps_of_cta / kWarps * kWarps;
+    const size_t first = w / warps_of_cta * warps_of_cta + in_cta;
     const std::vector<register_change>& expected = warps_[first].register_changes;
     const std::vector<register_change>& changes = warps_[w].register_changes;
     for (size_t i = 0; i < std::max(expected.size(), changes.size()); ++i) {
-      const bool whole = first + kWarps <= warps_.size();
+      const bool whole = in_cta + kWarps <= warps_of_cta;
       if (whole && i < expected.size() && i < changes.size() && expected[i].registers == changes[i].registers &&
           expected[i].raised == changes[i].raised) {
         continue;
@@ -137,6 +145,35 @@ void gpu::check_register_changes() {
                        i < expected.size() ? expected[i].where : site{}, i < changes.size() ? changes[i].where : site{},
                        "the warps of a warpgroup ask for different registers");
     }
+  }
+}
+
+void gpu::note_cluster_read(int rank, const site& where) {
+  fault_report report{fault_kind::cluster_memory_gone};
+  if (rank < 0 || rank >= request_.cluster_ctas) {
+    report.detail = "rank " + std::to_string(rank) + " of a cluster of " + std::to_string(request_.cluster_ctas);
+    raise(std::move(report), where);
+  }
+  if (exited_of_[static_cast<size_t>(rank)] == request_.threads) {
+    report.detail = "the CTA of rank " + std::to_string(rank) + " has ended";
+    raise(std::move(report), where);
+  }
+  cluster_reads_[static_cast<size_t>(rank)][static_cast<size_t>(current_->index / kWarpSize)] = {now().now, where};
+}
+
+/// When the last thread of a CTA ends, all that others read of its memory must lie in its past. Which thread is the
+/// last depends on the schedule: none may end before.
+void gpu::check_cluster_reads() {
+  const moment m = now();
+  for (const cluster_read& read : cluster_reads_[static_cast<size_t>(current_->rank)]) {
+    if (read.when == 0 || thread_of(read.when) / request_.threads == current_->rank || !is_concurrent(read.when, m)) {
+      continue;
+    }
+    fault_report report{fault_kind::cluster_memory_gone};
+    report.other_thread = thread_of(read.when);
+    report.other_where = read.where;
+    report.detail = "the CTA ends while the other side may still read its shared memory";
+    raise(std::move(report), {});
   }
 }
 

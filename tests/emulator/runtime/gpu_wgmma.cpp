@@ -58,11 +58,12 @@ void gpu::wgmma_commit() {
 }
 
 void gpu::wgmma_wait(size_t pending_groups, const site& where) {
-  const size_t index = static_cast<size_t>(current_->index / kWarpgroupSize);
-  if (index >= waiting_for_wgmma_.size()) {
+  const int group = thread_index() / kWarpgroupSize;
+  const int groups_of_cta = request_.threads / kWarpgroupSize;
+  if (group >= groups_of_cta) {
     raise_divergence(fault_kind::warp_divergence, -1, {}, where, "the CTA ends before the warpgroup does");
   }
-  std::vector<int>& waiting = waiting_for_wgmma_[index];
+  std::vector<int>& waiting = waiting_for_wgmma_[static_cast<size_t>(current_->rank * groups_of_cta + group)];
   waiting.push_back(current_->index);
   if (waiting.size() < kWarpgroupSize) {
     block("wgmma_wait", false, where);
@@ -70,7 +71,8 @@ void gpu::wgmma_wait(size_t pending_groups, const site& where) {
   }
 
   warpgroup threads;
-  for (size_t i = 0; i < threads.size(); ++i) threads[i] = &threads_[index * kWarpgroupSize + i];
+  const auto first = static_cast<size_t>(current_->rank * request_.threads + group * kWarpgroupSize);
+  for (size_t i = 0; i < threads.size(); ++i) threads[i] = &threads_[first + i];
   for (const thread_state* thread : threads) {
     if (thread != current_ && thread->waits_at != where) {
       raise_divergence(fault_kind::warp_divergence, thread->index, thread->waits_at, where,
@@ -101,7 +103,7 @@ void gpu::read_unit(const warpgroup& threads, const site& where, size_t offset, 
     fault_report report{fault_kind::shared_out_of_bounds};
     report.offset = static_cast<int64_t>(offset);
     report.bytes = kUnit;
-    if (!shared_.contains(offset, kUnit) || !shared_.explain_read(offset, kUnit, issued, &report)) {
+    if (!shared_.contains(offset, kUnit, thread.rank) || !shared_.explain_read(offset, kUnit, issued, &report)) {
       raise_of(thread, std::move(report), where);
     }
     for (size_t byte = offset; byte < offset + kUnit; ++byte) {
@@ -122,14 +124,14 @@ void gpu::read_unit(const warpgroup& threads, const site& where, size_t offset, 
   std::memcpy(bytes, shared_.content(offset), kUnit);
 }
 
-/// `rows` rows of an operand in shared memory, 32 bytes each.
+/// `rows` rows of an operand in shared memory, 32 bytes each. A descriptor counts from where the CTA's own begins.
 std::vector<uint8_t> gpu::read_operand(const warpgroup& threads, const site& where, uint64_t descriptor, int rows) {
   const swizzled_operand operand(descriptor);
   if (!operand.known) raise(fault_report{fault_kind::invalid_descriptor}, where);
   std::vector<uint8_t> bytes(static_cast<size_t>(rows * wgmma_product::kRowBytes));
   for (int row = 0; row < rows; ++row) {
     for (int unit = 0; unit < 2; ++unit) {
-      read_unit(threads, where, operand.address(row, unit),
+      read_unit(threads, where, cta_offset(threads[0]->rank) + operand.address(row, unit),
                 &bytes[static_cast<size_t>(row * wgmma_product::kRowBytes + unit * wgmma_product::kUnit)]);
     }
   }
@@ -145,7 +147,7 @@ std::vector<uint8_t> gpu::gather_operand(const warpgroup& threads) {
     if (!std::equal(mine.a_content.begin(), mine.a_content.end(), mine.a)) {
       raise_of(*thread, fault_report{fault_kind::wgmma_registers_touched}, mine.where);
     }
-    const int index = thread->index % kWarpgroupSize;
+    const int index = thread->index % request_.threads % kWarpgroupSize;
     for (int i = 0; i < 4; ++i) {
       const int byte = index % 4 * 4 + i / 2 * wgmma_product::kUnit;
       std::memcpy(&bytes[static_cast<size_t>(row_of(index, 2 * i) * wgmma_product::kRowBytes + byte)],
@@ -173,7 +175,7 @@ void gpu::multiply_oldest(const warpgroup& threads) {
 
   std::vector<uint32_t> d(static_cast<size_t>(wgmma_product::kRows * product.columns));
   const auto sum_of = [&](const thread_state& thread, size_t i) -> uint32_t& {
-    const int index = thread.index % kWarpgroupSize;
+    const int index = thread.index % request_.threads % kWarpgroupSize;
     const int at = static_cast<int>(i);
     return d[static_cast<size_t>(row_of(index, at) * product.columns + column_of(index, at))];
   };

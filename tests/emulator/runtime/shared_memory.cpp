@@ -8,7 +8,7 @@
 namespace q4fuse_emulator {
 namespace {
 
-constexpr size_t kReservedBytes = 1024 * 1024;
+constexpr size_t kReservedBytes = 4 * 1024 * 1024;
 /// The alignment that arch::shared_memory promises, and no more.
 constexpr size_t kBaseAlignment = 1024;
 constexpr size_t kShadowBytes = shared_memory::kCapacity * sizeof(stamp);

@@ -1,10 +1,10 @@
 #pragma once
 
-// Shared memory of the running CTA, with a shadow that tells for each byte who wrote it last, after how many proxy
-// fences, and of each warp which one or two lanes read it in the warp's latest interval that did. More is not needed: a
-// later write that races with any reader of a warp races with one of two lanes, and an earlier interval of a warp is
-// past wherever a later one is. Only where several lanes of a warp arrive at mbarriers, each for itself, may a further
-// reader be forgotten, in some orders of threads.
+// Shared memory of the running cluster, CTA after CTA, with a shadow that tells for each byte who wrote it last, after
+// how many proxy fences, and of each warp which one or two lanes read it in the warp's latest interval that did. More
+// is not needed: a later write that races with any reader of a warp races with one of two lanes, and an earlier
+// interval of a warp is past wherever a later one is. Only where several lanes of a warp arrive at mbarriers, each for
+// itself, may a further reader be forgotten, in some orders of threads.
 
 #include "emulator/runtime/clock.hpp"
 #include "emulator/runtime/fault.hpp"
@@ -17,7 +17,8 @@ namespace q4fuse_emulator {
 
 class shared_memory {
  public:
-  static constexpr size_t kCapacity = 228 * 1024;
+  static constexpr size_t kCtaCapacity = 228 * 1024;
+  static constexpr size_t kCapacity = 8 * kCtaCapacity;
 
   shared_memory();
   ~shared_memory();
@@ -35,11 +36,15 @@ class shared_memory {
   }
   void clear_shadow();
 
-  bool contains(size_t offset, size_t bytes) const { return offset <= bytes_ && bytes <= bytes_ - offset; }
+  /// Whether an access stays inside the memory of the CTA of a rank.
+  bool contains(size_t offset, size_t bytes, int rank = 0) const {
+    const size_t within = offset - static_cast<size_t>(rank) * kCtaCapacity;
+    return within <= bytes_ && bytes <= bytes_ - within;
+  }
   size_t offset_of(const void* address) const {
     return reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(base_);
   }
-  size_t bytes() const { return bytes_; }
+  size_t bytes() const { return bytes_; }  ///< of a CTA
   uint8_t* content(size_t offset) { return content_ + offset; }
 
   /// Checks and records a read; false when explain_read has something to say.

@@ -20,6 +20,7 @@ struct launch_config {
   int64_t shared_bytes;
   bool programmatic_dependent_launch;
   cudaStream_t stream;
+  int cluster_ctas = 1;  ///< of a thread-block cluster; divides ctas
 };
 
 /// Reads what plan() needs off the current device, and off the code that this program holds for it.
@@ -50,7 +51,7 @@ inline status inspect_device(device_info* info) {
   return {};
 }
 
-/// Launches one kernel with dynamic shared memory and, where asked for, the dependent-launch attribute.
+/// Launches one kernel with dynamic shared memory and, where asked for, the dependent-launch and cluster attributes.
 template <class... Parameters>
 status launch(void (*kernel)(Parameters...), const launch_config& config, const Parameters&... arguments) {
   if (config.shared_bytes > 48 * 1024) {
@@ -59,16 +60,27 @@ status launch(void (*kernel)(Parameters...), const launch_config& config, const 
                              static_cast<int>(config.shared_bytes));
     if (error != cudaSuccess) return status(error);
   }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
+  unsigned attribute_count = 0;
+  if (config.programmatic_dependent_launch) {
+    cudaLaunchAttribute& attribute = attributes[attribute_count++];
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (config.cluster_ctas > 1) {
+    cudaLaunchAttribute& attribute = attributes[attribute_count++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(config.cluster_ctas);
+    attribute.val.clusterDim.y = 1;
+    attribute.val.clusterDim.z = 1;
+  }
   cudaLaunchConfig_t launch{};
   launch.gridDim = dim3(static_cast<unsigned>(config.ctas));
   launch.blockDim = dim3(static_cast<unsigned>(config.threads));
   launch.dynamicSmemBytes = static_cast<size_t>(config.shared_bytes);
   launch.stream = config.stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = config.programmatic_dependent_launch ? 1 : 0;
+  launch.attrs = attributes;
+  launch.numAttrs = attribute_count;
   return status(cudaLaunchKernelEx(&launch, kernel, arguments...));
 }
 

@@ -19,6 +19,7 @@ struct launch_config {
   int64_t shared_bytes;
   bool programmatic_dependent_launch;
   cudaStream_t stream;
+  int cluster_ctas = 1;
 };
 
 inline status inspect_device(device_info* info) {
@@ -35,11 +36,12 @@ status launch(void (*kernel)(Parameters...), const launch_config& config, const 
     return status(cudaErrorInvalidValue);
   }
   if (config.ctas < 1 || config.ctas > std::numeric_limits<int32_t>::max() || config.threads < 1 ||
-      config.threads > q4fuse_emulator::kMaxThreads) {
+      config.threads > q4fuse_emulator::kMaxCtaThreads || config.cluster_ctas < 1 ||
+      config.cluster_ctas > q4fuse_emulator::kMaxClusterCtas || config.ctas % config.cluster_ctas != 0) {
     return status(cudaErrorInvalidConfiguration);
   }
   q4fuse_emulator::device.launch({reinterpret_cast<const void*>(kernel), config.ctas, config.threads,
-                                  config.shared_bytes, config.programmatic_dependent_launch},
+                                  config.shared_bytes, config.programmatic_dependent_launch, config.cluster_ctas},
                                  [&] { kernel(arguments...); });
   return {};
 }

@@ -1,0 +1,94 @@
+// CTAs of a cluster that read each other's shared memory: too early, or too late.
+
+#include "emulator/faults/fault_harness.hpp"
+
+namespace q4fuse_emulator {
+namespace {
+
+class cluster_faults : public emulator_faults {};
+Q4FUSE_FOR_EVERY_SCHEDULE(cluster_faults);
+
+enum class barrier { none, cta, relaxed, cluster };
+
+void pass(barrier kind) {
+  if (kind == barrier::cta) arch::sync_cta();
+  if (kind == barrier::relaxed) arch::sync_cluster_relaxed();
+  if (kind == barrier::cluster) arch::sync_cluster();
+}
+
+constexpr int kThreads = 64;
+
+/// Every thread writes 16 bytes and reads those of the same thread in the next CTA of its cluster.
+__global__ void read_neighbour_kernel(float* y, int ctas, barrier before, barrier after) {
+  const int thread = arch::thread_index();
+  const int rank = static_cast<int>(arch::cta_index() % ctas);
+  const auto value = static_cast<float>(arch::cta_index() * kThreads + thread);
+  uint8_t* const place = arch::shared_memory() + 16 * thread;
+  planted_other(), arch::store_shared<float4>(place, {value, value, value, value});
+  pass(before);
+  planted();
+  const float4 read = arch::load_cluster(place, (rank + 1) % ctas);
+  arch::store_global<float>(y + arch::cta_index() * kThreads + thread, read.w);
+  pass(after);
+}
+
+constexpr grid kGrid{kThreads, 16 * kThreads, 8, false, 4};
+
+TEST_P(cluster_faults, neighbours_read_each_others_memory) {
+  for (const barrier after : {barrier::cluster, barrier::relaxed}) {
+    q4fuse_test::guarded_buffer<float> y(8 * kThreads);
+    expect_clean(run(read_neighbour_kernel, kGrid, y.data(), 4, barrier::cluster, after));
+    const std::vector<float> result = y.download();
+    for (int i = 0; i < 8 * kThreads; ++i) {
+      const int cta = i / kThreads;
+      const int source = cta / 4 * 4 + (cta + 1) % 4;
+      EXPECT_EQ(result[static_cast<size_t>(i)], static_cast<float>(source * kThreads + i % kThreads)) << i;
+    }
+  }
+}
+
+TEST_P(cluster_faults, read_of_what_another_cta_may_not_have_written) {
+  q4fuse_test::guarded_buffer<float> y(8 * kThreads);
+  for (const barrier before : {barrier::none, barrier::cta, barrier::relaxed}) {
+    const auto found = run(read_neighbour_kernel, kGrid, y.data(), 4, before, barrier::cluster);
+    ASSERT_TRUE(found.has_value());
+    EXPECT_TRUE(found->kind == fault_kind::shared_race || found->kind == fault_kind::shared_unwritten_read)
+        << to_string(*found);
+    EXPECT_LT(found->thread, kThreads) << "counted within its CTA";
+    if (found->kind == fault_kind::shared_race) {
+      EXPECT_NE(found->cta, found->other_cta);
+    }
+  }
+}
+
+TEST_P(cluster_faults, end_of_a_cta_that_another_one_may_still_read) {
+  q4fuse_test::guarded_buffer<float> y(8 * kThreads);
+  for (const barrier after : {barrier::none, barrier::cta}) {
+    const auto found = run(read_neighbour_kernel, kGrid, y.data(), 4, barrier::cluster, after);
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->kind, fault_kind::cluster_memory_gone) << to_string(*found);
+  }
+}
+
+__global__ void read_rank_kernel(int rank) {
+  arch::store_shared<float4>(arch::shared_memory() + 16 * arch::thread_index(), {});
+  arch::sync_cluster();
+  planted(), arch::load_cluster(arch::shared_memory(), rank);
+  arch::sync_cluster();
+}
+
+TEST_P(cluster_faults, rank_outside_the_cluster) {
+  expect_clean(run(read_rank_kernel, {32, 512, 2, false, 2}, 1));
+  expect_fault(run(read_rank_kernel, {32, 512, 2, false, 2}, 2), fault_kind::cluster_memory_gone);
+}
+
+__global__ void one_cta_passes_by_kernel() {
+  if (arch::cta_index() % 2 == 0) planted(), arch::sync_cluster();
+}
+
+TEST_P(cluster_faults, barrier_that_one_cta_passes_by) {
+  expect_fault(run(one_cta_passes_by_kernel, {32, 0, 2, false, 2}), fault_kind::barrier_divergence);
+}
+
+}  // namespace
+}  // namespace q4fuse_emulator
