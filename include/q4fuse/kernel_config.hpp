@@ -61,13 +61,16 @@ struct kernel_config {
   int warps_m;  ///< warps along m
   int warps_k;  ///< warps along k, their sums added in a fixed order
   int stages;   ///< pieces of 8 blocks of k in flight (per warp in the weight-bound family, else per CTA)
+  /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
+  int cluster_k = 1;
 
-  constexpr int warps() const { return warps_n * warps_m * warps_k; }
-  constexpr int threads() const { return warps() * detail::kWarpSize; }
+  __host__ __device__ constexpr int warps() const { return warps_n * warps_m * warps_k; }
+  __host__ __device__ constexpr int threads() const { return warps() * detail::kWarpSize; }
 
   friend constexpr bool operator==(const kernel_config& a, const kernel_config& b) {
     return a.family == b.family && a.instruction == b.instruction && a.tile_n == b.tile_n && a.tile_m == b.tile_m &&
-           a.warps_n == b.warps_n && a.warps_m == b.warps_m && a.warps_k == b.warps_k && a.stages == b.stages;
+           a.warps_n == b.warps_n && a.warps_m == b.warps_m && a.warps_k == b.warps_k && a.stages == b.stages &&
+           a.cluster_k == b.cluster_k;
   }
   friend constexpr bool operator!=(const kernel_config& a, const kernel_config& b) { return !(a == b); }
 };
@@ -100,6 +103,12 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 128, 2, 4, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 256, 64, 8, 2, 1, 3},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 16, 2, 1, 4, 4, 2},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 16, 2, 1, 4, 4, 8},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 2, 1, 4, 4, 2},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 2, 1, 4, 4, 8},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 32, 4, 1, 2, 4, 2},
+    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 64, 4, 2, 1, 3, 2},
     {kernel_family::tile, dot_instruction::dp4a, 64, 32, 4, 1, 1, 2},
 };
 inline constexpr int kKernelConfigCount = static_cast<int>(sizeof(kKernelConfigs) / sizeof(kKernelConfigs[0]));
@@ -127,6 +136,17 @@ __host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config, bo
   return config.tile_n <= 128 && (config.tile_m <= 64 || !exact) ? 2 : 1;
 }
 
+/// Whether the sums of a tile are added over warps or CTAs.
+__host__ __device__ constexpr bool shares_k(const kernel_config& config) {
+  return config.warps_k > 1 || config.cluster_k > 1;
+}
+
+/// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits
+/// hide behind each other.
+__host__ __device__ constexpr int tile_ctas(const kernel_config& config) {
+  return shares_k(config) && config.threads() < 512 ? 512 / config.threads() : 1;
+}
+
 constexpr int activation_block_bytes(dot_instruction instruction) {
   return multiplies_halves(instruction) ? kFp16BlockBytes : kQ8_1BlockBytes;
 }
@@ -144,7 +164,7 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
   const int block_bytes = detail::activation_block_bytes(config.instruction);
   if (config.family == kernel_family::tile) {
     return detail::make_tile_layout(config.tile_n, config.tile_m, config.stages, detail::activation_stages(config),
-                                    block_bytes)
+                                    block_bytes, detail::shares_k(config) ? config.warps_k : 0)
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
@@ -162,10 +182,19 @@ Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
                                                            : 75;
 }
 
+/// Of a kernel: clusters too need sm_90.
+Q4FUSE_HIDDEN constexpr int required_arch(const kernel_config& config) {
+  return config.cluster_k > 1 ? 90 : required_arch(config.instruction);
+}
+
 /// Whether the code that a program holds for a device can contain an instruction.
 Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_instruction instruction) {
   return device.code_arch >= required_arch(instruction) &&
          (device.has_wgmma || instruction != dot_instruction::wgmma_m64k16_f16);
+}
+
+Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, const kernel_config& config) {
+  return device.code_arch >= required_arch(config) && has_instruction(device, config.instruction);
 }
 
 /// Whether the kernels of an instruction compute in a math mode. Halves hold quants exactly, and the warpgroup family
@@ -177,8 +206,7 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
 
 /// Whether a kernel can run a shape on a device.
 Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
-  return has_instruction(device, config.instruction) &&
-         shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
+  return has_instruction(device, config) && shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
 }
 
 Q4FUSE_HIDDEN constexpr const char* to_string(pipeline value) {
@@ -214,7 +242,8 @@ Q4FUSE_HIDDEN constexpr const char* to_string(math_mode value) {
 Q4FUSE_HIDDEN inline std::string to_string(const kernel_config& c) {
   return std::string(to_string(c.family)) + "/" + to_string(c.instruction) + "/n" + std::to_string(c.tile_n) + "m" +
          std::to_string(c.tile_m) + "/warps" + std::to_string(c.warps_n) + "x" + std::to_string(c.warps_m) + "x" +
-         std::to_string(c.warps_k) + "/stages" + std::to_string(c.stages);
+         std::to_string(c.warps_k) + "/stages" + std::to_string(c.stages) +
+         (c.cluster_k > 1 ? "/cluster" + std::to_string(c.cluster_k) : "");
 }
 
 Q4FUSE_NAMESPACE_END

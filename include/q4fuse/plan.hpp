@@ -26,6 +26,7 @@ Q4FUSE_HIDDEN inline std::string to_string(const gemm_plan& p) {
 namespace detail Q4FUSE_HIDDEN {
 
 constexpr const char* reason_for(const kernel_config& config, const gemm_shape& shape) {
+  if (config.cluster_k > 1) return "least estimated time: a cluster splits the k of each tile";
   if (config.family != kernel_family::weight_bound) return "least estimated time: tiles share weights and activations";
   return shape.m > config.tile_m ? "least estimated time: a few passes over the weights beat tiles"
                                  : "least estimated time: one tile holds all tokens, so that weights are read once";

@@ -47,7 +47,7 @@ gemm_options force(const kernel_config& config, pipeline source = pipeline::fuse
 kernel_config portable_config(math_mode math = math_mode::exact) {
   const auto* found = std::find_if(
       std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
-      [&](const kernel_config& c) { return required_arch(c.instruction) == 75 && serves(c.instruction, math); });
+      [&](const kernel_config& c) { return required_arch(c) == 75 && serves(c.instruction, math); });
   EXPECT_NE(found, std::end(q4fuse::kKernelConfigs));
   return *found;
 }
@@ -235,7 +235,7 @@ TEST_F(errors, invalid_plan_for_the_shape) {
     const gemm_shape shape{1, 1, 32 << 14};
     q4fuse::device_info device;
     ASSERT_TRUE(query(&device).ok());
-    if (!has_instruction(device, config.instruction) || can_run(config, shape, device)) continue;
+    if (!has_instruction(device, config) || can_run(config, shape, device)) continue;
     for (const math_mode math : kMathModes) {
       expect_in(math, kAll, status_code::invalid_plan, "options.plan", [&](auto& a) {
         a.options = force(config, pipeline::fused, math);

@@ -245,7 +245,7 @@ inline void expect_untouched(const std::vector<float>& y, const std::string& wha
 /// What a forced kernel must answer.
 inline status_code expected_code(const gemm_case& c, const q4fuse::device_info& device) {
   if (!c.config.has_value() || can_run(*c.config, c.shape, device)) return status_code::success;
-  return has_instruction(device, c.config->instruction) ? status_code::invalid_plan : status_code::no_kernel_for_device;
+  return has_instruction(device, *c.config) ? status_code::invalid_plan : status_code::no_kernel_for_device;
 }
 
 /// All pipelines of the mode under one plan: equal bit for bit and right, or all refused with y untouched. True where

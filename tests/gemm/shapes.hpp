@@ -21,7 +21,9 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   const int64_t tile_m = config.tile_m;
   const int64_t tile_n = config.tile_n;
   const int64_t piece = q4fuse::detail::kPieceBlocks;
-  const int64_t ring = int64_t{config.stages} * config.warps_k;  // pieces in flight in the whole CTA
+  // Who takes pieces in turn or a slice each, and the pieces in flight in all of them together.
+  const int64_t sharers = config.family == q4fuse::kernel_family::weight_bound ? config.warps_k : config.cluster_k;
+  const int64_t ring = config.stages * sharers;
   if (emulated) {
     return {{1, 1, 32},
             {2, tile_n + 1, 64},
@@ -45,7 +47,7 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
     shapes.insert({1, n, 32 * (piece - 1)});
   }
   std::set<int64_t> k_blocks = {1, 2, 3, piece - 1, piece, piece + 1};
-  for (const int64_t pieces : {int64_t{config.stages}, int64_t{config.warps_k}, ring}) {
+  for (const int64_t pieces : {int64_t{config.stages}, sharers, ring}) {
     for (int64_t count = pieces - 1; count <= pieces + 1; ++count) {
       for (int64_t blocks = piece * count - 1; blocks <= piece * count + 1; ++blocks) k_blocks.insert(blocks);
     }

@@ -75,7 +75,7 @@ TEST(plan, every_config_and_its_name_are_unique) {
 TEST(plan, equality_sees_every_member) {
   const kernel_config original = kKernelConfigs[0];
   const auto other = [](auto value, auto a, auto b) { return value == a ? b : a; };
-  for (int member = 0; member < 8; ++member) {
+  for (int member = 0; member < 9; ++member) {
     kernel_config changed = original;
     switch (member) {
       case 0: changed.family = other(original.family, kernel_family::tile, kernel_family::weight_bound); break;
@@ -87,7 +87,8 @@ TEST(plan, equality_sees_every_member) {
       case 4: changed.warps_n += 1; break;
       case 5: changed.warps_m += 1; break;
       case 6: changed.warps_k += 1; break;
-      default: changed.stages += 1; break;
+      case 7: changed.stages += 1; break;
+      default: changed.cluster_k += 1; break;
     }
     EXPECT_TRUE(changed != original) << "member " << member;
     EXPECT_NE(to_string(changed), to_string(original)) << "member " << member;
@@ -178,7 +179,7 @@ TEST(plan, choice_is_always_a_legal_kernel) {
         const std::string text = describe(device, shape) + ": " + to_string(chosen);
         ASSERT_TRUE(is_compiled(chosen.config)) << text;
         ASSERT_LE(shared_memory_bytes(chosen.config, shape), device.info.shared_memory_per_block) << text;
-        ASSERT_TRUE(has_instruction(device.info, chosen.config.instruction)) << text;
+        ASSERT_TRUE(has_instruction(device.info, chosen.config)) << text;
         ASSERT_TRUE(can_run(chosen.config, shape, device.info)) << text;
       }
     }
@@ -294,10 +295,12 @@ TEST(plan, more_tokens_never_lead_back_to_passes_over_the_weights) {
   }
 }
 
-// One tile of the family holds fewer tokens than these, and the tile kernels would quantize them in every row of tiles.
+// One tile of the family holds fewer tokens than these, and tile kernels without clusters quantize them in every row of
+// tiles, one piece of k after the other.
 TEST(plan, several_passes_over_the_weights_where_they_cost_less_than_tiles) {
+  const device_info device{132, 80, 227 * kKib};
   for (const gemm_shape shape : {gemm_shape{16, 4096, 14336}, {64, 4096, 14336}, {64, 4096, 4096}, {8, 8192, 28672}}) {
-    const gemm_plan chosen = plan(shape, kH200, pipeline::fused);
+    const gemm_plan chosen = plan(shape, device, pipeline::fused);
     EXPECT_EQ(chosen.config.family, kernel_family::weight_bound) << describe(shape);
     EXPECT_GT(shape.m, chosen.config.tile_m) << describe(shape);
   }
@@ -315,7 +318,7 @@ TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
 
 TEST(plan, nothing_runs_below_the_required_architecture) {
   for (const kernel_config& config : kKernelConfigs) {
-    const device_info older{80, required_arch(config.instruction) - 1, 227 * kKib, true};
+    const device_info older{80, required_arch(config) - 1, 227 * kKib, true};
     EXPECT_FALSE(can_run(config, {1, 1, 32}, older)) << to_string(config);
   }
 }

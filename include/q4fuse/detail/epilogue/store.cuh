@@ -2,6 +2,7 @@
 
 // From FP32 sums to Y: undoes the dot's own factor and stores what lies inside the matrix.
 
+#include <q4fuse/detail/arch/cluster_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
@@ -62,6 +63,59 @@ __device__ __forceinline__ void store_partial_sums(const float* partials, const 
     }
     store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
   }
+}
+
+/// Puts the sums of a warp tile into the partial tile of the warps with the same part of k, kTileM rows of tokens.
+template <class Policy>
+__device__ __forceinline__ void place_partial_tile(const typename Policy::dot& dot, float* partials, int warp_row,
+                                                   int warp_token, int warp_k) {
+  constexpr int kStride = partial_row_floats(Policy::kTileN);
+  float* const mine = partials + (warp_k * Policy::kTileM + warp_token) * kStride + warp_row;
+  dot.for_each([&](int row, int token, float sum) { arch::store_shared<float>(mine + token * kStride + row, sum); });
+}
+
+/// Adds the partial tiles of all warps and CTAs that share k, rank 0 and warp 0 first, and stores them. Each CTA of the
+/// cluster does so for its share of the rows.
+template <class Policy>
+__device__ __forceinline__ void store_shared_tile(const float* partials, const gemm_arguments& arguments,
+                                                  int64_t first_row, int64_t first_token, int rank) {
+  constexpr int kStride = partial_row_floats(Policy::kTileN);
+  constexpr int kQuads = Policy::kTileN / 4 / Policy::kClusterK;  // of a token, four rows each
+  static_assert(kQuads * 4 * Policy::kClusterK == Policy::kTileN, "the CTAs of a cluster share the rows evenly");
+  constexpr bool kCluster = Policy::kClusterK > 1;
+  if constexpr (kCluster) {
+    arch::sync_cluster();
+  } else {
+    arch::sync_cta();
+  }
+  const int64_t tokens_left = arguments.m - first_token;
+  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
+  for (int index = arch::thread_index(); index < tokens * kQuads; index += Policy::kThreads) {
+    const int token = index / kQuads;
+    const int row = (rank * kQuads + index % kQuads) * 4;
+    // What is read must be stored, because that is what makes the last barrier wait for it.
+    if (first_row + row >= arguments.n) continue;
+    float4 sum{};
+#pragma unroll
+    for (int part = 0; part < Policy::kClusterK * Policy::kWarpsK; ++part) {
+      const float* const place = partials + (part % Policy::kWarpsK * Policy::kTileM + token) * kStride + row;
+      float4 term;
+      if constexpr (kCluster) {
+        term = arch::load_cluster(place, part / Policy::kWarpsK);
+      } else {
+        term = arch::load_shared<float4>(place);
+      }
+      sum = part == 0 ? term
+                      : float4{arch::add_rn(sum.x, term.x), arch::add_rn(sum.y, term.y), arch::add_rn(sum.z, term.z),
+                               arch::add_rn(sum.w, term.w)};
+    }
+    const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      store_output<typename Policy::dot>(arguments, first_token + token, first_row + row + i, sums[i]);
+    }
+  }
+  if constexpr (kCluster) arch::sync_cluster_relaxed();  // no CTA ends while another reads its memory
 }
 
 }  // namespace detail

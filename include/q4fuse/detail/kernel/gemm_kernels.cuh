@@ -34,14 +34,16 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) weight_bound_kern
 }
 
 template <int kIndex, template <int, int> class Activations>
-__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) tile_kernel(gemm_arguments arguments) {
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, tile_ctas(policy<kIndex>::kConfig))
+    tile_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
-  if constexpr (arch::kTargetHas<config::dot::kRequiredArch>) {
+  if constexpr (arch::kTargetHas<config::kRequiredArch>) {
     allow_dependents();
     // Tiles of one row of weights are neighbours, so that CTAs that run together read the same weights.
+    const int64_t tile = arch::cta_index() / config::kClusterK;
     const int64_t tiles_m = ceil_div(arguments.m, config::kTileM);
-    const int64_t tile_n = arch::cta_index() / tiles_m;
-    const int64_t tile_m = arch::cta_index() % tiles_m;
+    const int64_t tile_n = tile / tiles_m;
+    const int64_t tile_m = tile % tiles_m;
     tile_mainloop<config, Activations>(arguments, tile_n * config::kTileN, tile_m * config::kTileM);
   }
 }

@@ -28,6 +28,8 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
   } else {
     grid.ctas = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
     if constexpr (config::kConfig.family == kernel_family::tile) {
+      grid.cluster_ctas = config::kClusterK;
+      grid.ctas *= grid.cluster_ctas;
       return launch(tile_kernel<kIndex, Activations>, grid, arguments);
     } else {
       return launch(warpgroup_kernel<kIndex, Activations>, grid, arguments);
@@ -71,7 +73,7 @@ inline status resolve_plan(const gemm_shape& shape, const gemm_options& options,
   if (!known || result->math != own_choice.math || !serves(result->config.instruction, own_choice.math)) {
     return {status_code::invalid_plan, "options.plan"};
   }
-  if (!has_instruction(device, result->config.instruction)) {
+  if (!has_instruction(device, result->config)) {
     return {status_code::no_kernel_for_device, "options.plan"};
   }
   if (!can_run(result->config, shape, device)) return {status_code::invalid_plan, "options.plan"};

@@ -1,9 +1,11 @@
 #pragma once
 
-// Larger m: a CTA computes one tile of Y. Weights and activations of one piece of k make a stage; the stages form two
-// rings in shared memory, filled asynchronously ahead of the arithmetic. Activations that are converted on the way, to
-// Q8_1 or to FP16, cannot be copied asynchronously: a quarter of the next stage's is loaded before and stored after
-// each pair of blocks of the current one, so that the loads' latency and the conversion hide behind the dots.
+// Larger m: a CTA computes one tile of Y, or the CTAs of a cluster a slice of its k each. Weights and activations of
+// one piece of k make a stage; the stages form two rings in shared memory, filled asynchronously ahead of the
+// arithmetic. Activations that are converted on the way, to Q8_1 or to FP16, cannot be copied asynchronously: a share
+// of the next stage's is loaded before and stored after each pair of blocks of the current one that a warp multiplies,
+// so that the loads' latency and the conversion hide behind the dots. Warps and CTAs that share k leave their sums in
+// shared memory, from where they are added in a fixed order.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -23,32 +25,41 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// The rings of stages of one output tile.
+/// The rings of stages of one output tile, or of a slice of its k. Pieces are counted from the slice's first.
 template <class Policy, template <int, int> class Activations>
 class tile_stages {
  public:
   static constexpr int kRowBytes = static_cast<int>(activation_row_bytes(kPieceBlocks, Policy::kBlockBytes));
-  static constexpr int kPairs = kPieceBlocks / 2;
-  /// A pair's share of the converted portions of a stage, in portions a thread.
+  /// Pairs of a piece that a warp multiplies.
+  static constexpr int kPairs = kPieceBlocks / 2 / Policy::kWarpsK;
+  static_assert(kPairs * Policy::kWarpsK * 2 == kPieceBlocks, "warps share the pairs of a piece evenly");
+  /// Batches of portions in which a stage is converted: one a pair, or one a block where registers are few. A batch of
+  /// fewer portions waits as long for its loads.
+  static constexpr int kBatches = Policy::kSharesK && Policy::kTileM >= 64 ? 2 * kPairs : kPairs;
   static constexpr int kBatch =
-      static_cast<int>(ceil_div(Policy::kTileM * kPieceBlocks * kLanesPerBlock, kPairs* Policy::kThreads));
+      static_cast<int>(ceil_div(Policy::kTileM * kPieceBlocks * kLanesPerBlock, kBatches* Policy::kThreads));
   using provider = Activations<Policy::kThreads, kBatch>;
+  /// Of the first stage nothing hides the latency: where k is short, because it is shared, all of it is loaded at once.
+  static constexpr int kFirstBatch = Policy::kSharesK ? kBatches * kBatch : kBatch;
+  using first_provider = Activations<Policy::kThreads, kFirstBatch>;
   using token_rows = full_token_rows<kRowBytes>;
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
 
-  __device__ tile_stages(const gemm_arguments& arguments, uint8_t* shared, int64_t first_row, int64_t first_token)
+  __device__ tile_stages(const gemm_arguments& arguments, uint8_t* shared, int64_t first_row, int64_t first_token,
+                         int slice)
       : arguments_(arguments), shared_(shared), first_row_(first_row), first_token_(first_token) {
     const int64_t rows = arguments.n - first_row;
     const int64_t tokens = arguments.m - first_token;
     rows_ = rows < Policy::kTileN ? static_cast<int>(rows) : Policy::kTileN;
     last_token_ = tokens < Policy::kTileM ? static_cast<int>(tokens) - 1 : Policy::kTileM - 1;
+    first_piece_ = first_piece_of(slice);
+    pieces_ = first_piece_of(slice + 1) - first_piece_;
   }
 
-  __device__ __forceinline__ int pieces() const {
-    return static_cast<int>(ceil_div(arguments_.k_blocks, kPieceBlocks));
-  }
+  /// 0 where k has fewer pieces than slices.
+  __device__ __forceinline__ int pieces() const { return pieces_; }
   __device__ __forceinline__ int blocks(int piece) const {
-    const int left = arguments_.k_blocks - piece * kPieceBlocks;
+    const int left = arguments_.k_blocks - (first_piece_ + piece) * kPieceBlocks;
     return left < kPieceBlocks ? left : kPieceBlocks;
   }
   __device__ __forceinline__ uint8_t* weights(int piece) const {
@@ -61,31 +72,39 @@ class tile_stages {
   __device__ __forceinline__ void fetch_weights(int piece) const {
     if (piece >= pieces()) return;
     copy_piece<Policy::kTileN, kWeightPieceBytes, Policy::kThreads, true>(
-        weights(piece), kWeightPieceBytes, arguments_.w, first_row_, int64_t{piece} * kWeightPieceBytes, rows_,
-        blocks(piece) * kWeightBlockBytes, arch::thread_index());
+        weights(piece), kWeightPieceBytes, arguments_.w, first_row_,
+        (int64_t{first_piece_} + piece) * kWeightPieceBytes, rows_, blocks(piece) * kWeightBlockBytes,
+        arch::thread_index());
   }
 
   /// Asynchronous providers only: Q8_1 rows are copied as they are. Rows past the last token become zeros.
   __device__ __forceinline__ void fetch_activations(int piece) const {
     if (piece >= pieces()) return;
     copy_piece<Policy::kTileM, kPieceBlocks * kQ8_1BlockBytes, Policy::kThreads, true>(
-        activations(piece), kRowBytes, arguments_.x, first_token_, int64_t{piece} * kPieceBlocks * kQ8_1BlockBytes,
-        last_token_ + 1, blocks(piece) * kQ8_1BlockBytes, arch::thread_index());
+        activations(piece), kRowBytes, arguments_.x, first_token_,
+        (int64_t{first_piece_} + piece) * kPieceBlocks * kQ8_1BlockBytes, last_token_ + 1,
+        blocks(piece) * kQ8_1BlockBytes, arch::thread_index());
   }
 
   /// The other providers: converts what goes into the stage of `piece`.
-  __device__ __forceinline__ provider converter(int piece) const {
-    return provider(arguments_.x, {first_token_, int64_t{piece} * kPieceBlocks, Policy::kTileM, last_token_,
-                                   blocks(piece), kPieceBlocks});
+  template <class Provider = provider>
+  __device__ __forceinline__ Provider converter(int piece) const {
+    return Provider(arguments_.x, {first_token_, (int64_t{first_piece_} + piece) * kPieceBlocks, Policy::kTileM,
+                                   last_token_, blocks(piece), kPieceBlocks});
   }
   __device__ __forceinline__ auto activation_stage(int piece) const {
     return activation_tile<typename token_rows::scales, Policy::kBlockBytes>{activations(piece), kRowBytes};
   }
 
  private:
+  __device__ __forceinline__ int first_piece_of(int slice) const {
+    const auto pieces = static_cast<unsigned>(ceil_div(arguments_.k_blocks, kPieceBlocks));
+    return static_cast<int>(pieces * static_cast<unsigned>(slice) / Policy::kClusterK);
+  }
+
   static constexpr int kActivationStages = activation_stages(Policy::kConfig);
   static constexpr tile_layout kMap =
-      make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes);
+      make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes, 0);
 
   const gemm_arguments& arguments_;
   uint8_t* shared_;
@@ -93,43 +112,60 @@ class tile_stages {
   int64_t first_token_;
   int rows_;
   int last_token_;
+  int first_piece_;
+  int pieces_;
 };
 
 template <class Policy, template <int, int> class Activations>
 __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, int64_t first_row, int64_t first_token) {
-  static_assert(Policy::kWarpsK == 1, "the warps of this family split n and m only");
   using stages = tile_stages<Policy, Activations>;
   constexpr bool kAsynchronous = stages::provider::kAsynchronous;
   constexpr int kStep = stages::kBatch * Policy::kThreads;
-  constexpr int kUnroll = Policy::kThreads > 256 ? 1 : 2;  // as far as the registers of a thread allow without spilling
-  const stages ring(arguments, arch::shared_memory(), first_row, first_token);
-  const int warp_row = arch::warp_index() % Policy::kWarpsN * Policy::kWarpRows;
-  const int warp_token = arch::warp_index() / Policy::kWarpsN * Policy::kWarpTokens;
+  // As far as the registers of a thread allow without spilling.
+  constexpr int kUnroll = Policy::kThreads > 256 || Policy::kSharesK ? 1 : 2;
+  constexpr int kFillUnroll = Policy::kSharesK ? 1 : Policy::kStages - 1;
+  const int slice = Policy::kClusterK == 1 ? 0 : static_cast<int>(arch::cta_index() % Policy::kClusterK);
+  const stages ring(arguments, arch::shared_memory(), first_row, first_token, slice);
+  const int warp = arch::warp_index();
+  const int warp_row = warp % Policy::kWarpsN * Policy::kWarpRows;
+  // Zero by name, because the compiler does not know the number of warps.
+  const int warp_k = Policy::kWarpsK == 1 ? 0 : warp / (Policy::kWarpsN * Policy::kWarpsM);
+  const int warp_token = (warp / Policy::kWarpsN - warp_k * Policy::kWarpsM) * Policy::kWarpTokens;
   const int pieces = ring.pieces();
 
-  // Fill the ring: weights first, since with dependent launch they alone may be touched before the wait.
-#pragma unroll
+  // Fill the ring. With dependent launch only weights may be touched before the wait. Without it no piece waits for
+  // copies of later ones, and activations that are to be converted go first, because a load that is issued behind a
+  // burst of copies waits for all of them.
+  auto first = ring.template converter<typename stages::first_provider>(0);
+  const bool converts_first = !kAsynchronous && (Policy::kClusterK == 1 || pieces > 0);
+  const bool loads_first = Policy::kSharesK && !arguments.dependent;
+  if (converts_first && loads_first) first.load(0);
+#pragma unroll kFillUnroll
   for (int piece = 0; piece < Policy::kStages - 1; ++piece) {
     ring.fetch_weights(piece);
-    if constexpr (!kAsynchronous) commit_copies();
+    if (kAsynchronous && arguments.dependent) continue;
+    if constexpr (kAsynchronous) ring.fetch_activations(piece);
+    commit_copies();
   }
   if constexpr (arch::kTargetHas<90>) {
     if (arguments.dependent) arch::wait_for_dependencies();
   }
   if constexpr (kAsynchronous) {
-    for (int piece = 0; piece < Policy::kStages - 1; ++piece) {
+    for (int piece = 0; arguments.dependent && piece < Policy::kStages - 1; ++piece) {
       ring.fetch_activations(piece);
       commit_copies();
     }
-  } else {
-    auto converter = ring.converter(0);
-    for (int step = 0; step < stages::kPairs; ++step) {
-      converter.load(step * kStep);
-      converter.store(step * kStep, ring.activation_stage(0));
+  } else if (converts_first) {
+    if (!loads_first) first.load(0);
+    first.store(0, ring.activation_stage(0));
+    for (int step = stages::kFirstBatch * Policy::kThreads; step < stages::kBatches * kStep;
+         step += stages::kFirstBatch * Policy::kThreads) {
+      first.load(step);
+      first.store(step, ring.activation_stage(0));
     }
   }
 
-  // Multiply.
+  // Multiply. The warps that share k take turns with the pairs of a piece.
   constexpr typename stages::token_rows rows{};
   typename Policy::dot dot;
   dot.clear();
@@ -140,24 +176,46 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     if constexpr (kAsynchronous) ring.fetch_activations(piece + Policy::kStages - 1);
     commit_copies();
 
-    auto converter = ring.converter(piece + 1);
-    const uint8_t* weights = ring.weights(piece) + warp_row * kWeightPieceBytes;
-    const uint8_t* activations = ring.activations(piece) + warp_token * stages::kRowBytes;
+    const uint8_t* weights = ring.weights(piece) + warp_row * kWeightPieceBytes + warp_k * kPairBytes;
+    const uint8_t* activations =
+        ring.activations(piece) + warp_token * stages::kRowBytes + warp_k * 2 * Policy::kBlockBytes;
     if (!kAsynchronous && piece + 1 < pieces) {
+      auto converter = ring.converter(piece + 1);
 #pragma unroll kUnroll
       for (int pair = 0; pair < stages::kPairs; ++pair) {
-        converter.load(pair * kStep);
-        multiply_pair(dot, weights, activations, pair, rows);
-        converter.store(pair * kStep, ring.activation_stage(piece + 1));
+        if constexpr (stages::kBatches == stages::kPairs) {
+          converter.load(pair * kStep);
+          multiply_pair(dot, weights, activations, pair * Policy::kWarpsK, rows);
+          converter.store(pair * kStep, ring.activation_stage(piece + 1));
+        } else {
+          const uint8_t* const w = weights + pair * Policy::kWarpsK * kPairBytes;
+          const uint8_t* const x = activations + 2 * pair * Policy::kWarpsK * Policy::kBlockBytes;
+          converter.load(2 * pair * kStep);
+          dot.template multiply<0>(w, x, rows);
+          converter.store(2 * pair * kStep, ring.activation_stage(piece + 1));
+          converter.load((2 * pair + 1) * kStep);
+          dot.template multiply<1>(w, x + Policy::kBlockBytes, rows);
+          converter.store((2 * pair + 1) * kStep, ring.activation_stage(piece + 1));
+        }
       }
     } else if constexpr (!kAsynchronous) {
 #pragma unroll 1
-      for (int pair = 0; 2 * pair < ring.blocks(piece); ++pair) multiply_pair(dot, weights, activations, pair, rows);
+      for (int pair = 0; 2 * (pair + warp_k) < ring.blocks(piece); pair += Policy::kWarpsK) {
+        multiply_pair(dot, weights, activations, pair, rows);
+      }
     } else {
-      multiply_piece(dot, weights, activations, ring.blocks(piece), rows);
+      multiply_piece<Policy::kWarpsK>(dot, weights, activations, ring.blocks(piece) - 2 * warp_k, rows);
     }
   }
-  store_sums(dot, arguments, first_row + warp_row, first_token + warp_token);
+
+  if constexpr (Policy::kSharesK) {
+    arch::sync_cta();  // every warp is done with the rings
+    float* const partials = reinterpret_cast<float*>(arch::shared_memory());
+    place_partial_tile<Policy>(dot, partials, warp_row, warp_token, warp_k);
+    store_shared_tile<Policy>(partials, arguments, first_row, first_token, slice);
+  } else {
+    store_sums(dot, arguments, first_row + warp_row, first_token + warp_token);
+  }
 }
 
 }  // namespace detail

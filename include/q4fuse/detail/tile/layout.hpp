@@ -59,7 +59,7 @@ __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int w
   return map;
 }
 
-/// Two rings, of weight stages and of activation stages.
+/// Two rings, of weight stages and of activation stages. Partial sums, where k is shared, take their place in the end.
 struct tile_layout {
   int weights;
   int weight_stage;  ///< bytes: tile_n pieces
@@ -69,13 +69,15 @@ struct tile_layout {
 };
 
 __host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_m, int weight_stages,
-                                                           int activation_stages, int block_bytes) {
+                                                           int activation_stages, int block_bytes, int partial_tiles) {
   tile_layout map{};
   map.weights = 0;
   map.weight_stage = tile_n * kWeightPieceBytes;
   map.activations = map.weights + weight_stages * map.weight_stage;
   map.activation_stage = tile_m * static_cast<int>(activation_row_bytes(kPieceBlocks, block_bytes));
-  map.total = map.activations + activation_stages * map.activation_stage;
+  const int rings = map.activations + activation_stages * map.activation_stage;
+  const int partials = partial_tiles * tile_m * partial_row_floats(tile_n) * 4;
+  map.total = rings > partials ? rings : partials;
   return map;
 }
 

@@ -43,6 +43,9 @@ struct policy {
   static constexpr int kWarpsM = kConfig.warps_m;
   static constexpr int kWarpsK = kConfig.warps_k;
   static constexpr int kStages = kConfig.stages;
+  static constexpr int kClusterK = kConfig.cluster_k;
+  static constexpr bool kSharesK = shares_k(kConfig);
+  static constexpr int kRequiredArch = required_arch(kConfig);
   static constexpr int kWarps = kConfig.warps();
   static constexpr int kThreads = kConfig.threads();
   static constexpr int kWarpRows = kTileN / kWarpsN;
