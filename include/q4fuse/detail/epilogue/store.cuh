@@ -23,7 +23,7 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
   }
 }
 
-/// Stores those sums of a warp tile that lie inside Y.
+/// Stores those sums of a warp that lie inside Y.
 template <class Dot>
 __device__ __forceinline__ void store_ragged_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
                                                   int64_t first_token) {
@@ -31,19 +31,35 @@ __device__ __forceinline__ void store_ragged_sums(const Dot& dot, const gemm_arg
       [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
 }
 
-/// Stores the sums of a warp tile. Lanes hold them as mma does: one store writes eight rows of four tokens, whole
-/// sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
+/// Stores the sums of a warp tile that lie inside Y, or all of them. One pointer walks over the token tiles, because an
+/// address each would not fit the registers. Lanes hold sums as mma does: one store writes eight rows of four tokens,
+/// whole sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
+template <bool kAll, class Dot>
+__device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
+                                           int64_t first_token) {
+  const int64_t row = first_row + Dot::first_row();
+  int64_t token = first_token + Dot::first_token();
+  float* lane = arguments.y + token * arguments.ldy + row;
+  dot.for_each_by_tile(
+      [&](int i, int j, float sum) {
+        if (kAll || (row + i < arguments.n && token + j < arguments.m)) {
+          arch::store_global<float>(lane + j * arguments.ldy + i, arch::mul_rn(sum, Dot::kSumScale));
+        }
+      },
+      [&] {
+        lane += 8 * arguments.ldy;
+        token += 8;
+      });
+}
+
 template <class Dot>
 __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
                                            int64_t first_token) {
   if (first_row + Dot::kRows <= arguments.n && first_token + Dot::kTokens <= arguments.m) {
-    float* const lane = arguments.y + (first_token + Dot::first_token()) * arguments.ldy + first_row + Dot::first_row();
-    dot.for_each_from_first([&](int row, int token, float sum) {
-      arch::store_global<float>(lane + token * arguments.ldy + row, arch::mul_rn(sum, Dot::kSumScale));
-    });
-    return;
+    store_tile<true>(dot, arguments, first_row, first_token);
+  } else {
+    store_tile<false>(dot, arguments, first_row, first_token);
   }
-  store_ragged_sums(dot, arguments, first_row, first_token);
 }
 
 /// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and stores them; `thread` counts within the

@@ -37,16 +37,17 @@ class warp_tile_sums {
   static __device__ __forceinline__ int first_row() { return arch::lane_index() / 4; }
   static __device__ __forceinline__ int first_token() { return arch::lane_index() % 4 * 2; }
 
-  /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to its first:
-  /// constants, from which addresses are cheap.
-  template <class Visitor>
-  __device__ __forceinline__ void for_each_from_first(Visitor&& visit) const {
+  /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to its first one in
+  /// the token tile: constants, from which addresses are cheap. Calls next_tile() between two token tiles.
+  template <class Visitor, class NextTile>
+  __device__ __forceinline__ void for_each_by_tile(Visitor&& visit, NextTile&& next_tile) const {
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
+      if (j > 0) next_tile();
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2), 8 * j + e % 2, sums_[i][j][e]);
+        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2), e % 2, sums_[i][j][e]);
       }
     }
   }
@@ -54,7 +55,9 @@ class warp_tile_sums {
   /// The same with rows and tokens relative to the warp tile.
   template <class Visitor>
   __device__ __forceinline__ void for_each(Visitor&& visit) const {
-    for_each_from_first([&](int row, int token, float sum) { visit(first_row() + row, first_token() + token, sum); });
+    int tile_token = first_token();
+    for_each_by_tile([&](int row, int token, float sum) { visit(first_row() + row, tile_token + token, sum); },
+                     [&] { tile_token += 8; });
   }
 
  protected:
