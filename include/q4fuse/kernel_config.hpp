@@ -30,6 +30,7 @@ enum class dot_instruction {
   mma_m16n8k32_s8,   ///< integers; sm_80 and newer
   mma_m16n8k16_f16,  ///< halves; sm_75, where it is two m16n8k8, and newer
   wgmma_m64k16_f16,  ///< halves; sm_90a alone, 64 rows by all tokens of the tile
+  wgmma_m64k32_s8,   ///< integers; sm_90a alone
 };
 
 /// How elements are multiplied and summed. A template parameter of the entry points, so that a program holds, and pays
@@ -93,9 +94,10 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 4},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -130,10 +132,8 @@ constexpr bool multiplies_halves(dot_instruction instruction) {
   return instruction == dot_instruction::mma_m16n8k16_f16 || instruction == dot_instruction::wgmma_m64k16_f16;
 }
 
-/// CTAs of a warpgroup kernel that share a multiprocessor: two where the registers suffice without spilling, because
-/// with four warps a scheduler instead of two, one has something to issue while others wait for shared memory.
-__host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config, bool exact) {
-  return config.tile_n <= 128 && (config.tile_m <= 64 || !exact) ? 2 : 1;
+constexpr bool is_wgmma(dot_instruction instruction) {
+  return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
 /// Whether the sums of a tile are added over warps or CTAs.
@@ -147,8 +147,11 @@ __host__ __device__ constexpr int tile_ctas(const kernel_config& config) {
   return shares_k(config) && config.threads() < 512 ? 512 / config.threads() : 1;
 }
 
+/// Bytes that a block takes in the activation tile.
 constexpr int activation_block_bytes(dot_instruction instruction) {
-  return multiplies_halves(instruction) ? kFp16BlockBytes : kQ8_1BlockBytes;
+  return multiplies_halves(instruction)                    ? kFp16BlockBytes
+         : instruction == dot_instruction::wgmma_m64k32_s8 ? kQuantBlockBytes
+                                                           : kQ8_1BlockBytes;
 }
 
 /// Pieces of activations that the tile family holds. Q8_1 rows are copied asynchronously, as far ahead as the weights;
@@ -168,7 +171,7 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
-    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages).total;
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes).total;
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
   return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n, config.stages,
@@ -177,9 +180,7 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
 }
 
 Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
-  return instruction == dot_instruction::wgmma_m64k16_f16  ? 90
-         : instruction == dot_instruction::mma_m16n8k32_s8 ? 80
-                                                           : 75;
+  return detail::is_wgmma(instruction) ? 90 : instruction == dot_instruction::mma_m16n8k32_s8 ? 80 : 75;
 }
 
 /// Of a kernel: clusters too need sm_90.
@@ -189,19 +190,16 @@ Q4FUSE_HIDDEN constexpr int required_arch(const kernel_config& config) {
 
 /// Whether the code that a program holds for a device can contain an instruction.
 Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_instruction instruction) {
-  return device.code_arch >= required_arch(instruction) &&
-         (device.has_wgmma || instruction != dot_instruction::wgmma_m64k16_f16);
+  return device.code_arch >= required_arch(instruction) && (device.has_wgmma || !detail::is_wgmma(instruction));
 }
 
 Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, const kernel_config& config) {
   return device.code_arch >= required_arch(config) && has_instruction(device, config.instruction);
 }
 
-/// Whether the kernels of an instruction compute in a math mode. Halves hold quants exactly, and the warpgroup family
-/// can scale block by block: its kernels serve all modes.
+/// Whether the kernels of an instruction compute in a math mode.
 Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
-  return instruction == dot_instruction::wgmma_m64k16_f16 ||
-         detail::multiplies_halves(instruction) == (math != math_mode::exact);
+  return detail::multiplies_halves(instruction) == (math != math_mode::exact);
 }
 
 /// Whether a kernel can run a shape on a device.
@@ -226,6 +224,7 @@ Q4FUSE_HIDDEN constexpr const char* to_string(dot_instruction value) {
     case dot_instruction::mma_m16n8k32_s8: return "mma_m16n8k32_s8";
     case dot_instruction::mma_m16n8k16_f16: return "mma_m16n8k16_f16";
     case dot_instruction::wgmma_m64k16_f16: return "wgmma_m64k16_f16";
+    case dot_instruction::wgmma_m64k32_s8: return "wgmma_m64k32_s8";
   }
   return "unknown instruction";
 }

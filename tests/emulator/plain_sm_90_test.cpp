@@ -17,7 +17,7 @@ TEST_F(plain_sm_90, refuses_wgmma_and_runs_all_else) {
   const gemm_inputs inputs = make_inputs(shape);
   for (const forced_choice& choice : every_forced_choice()) {
     const kernel_config& config = q4fuse::kKernelConfigs[choice.index];
-    const bool needs_wgmma = config.instruction == q4fuse::dot_instruction::wgmma_m64k16_f16;
+    const bool needs_wgmma = config.family == q4fuse::kernel_family::warpgroup;
     const gemm_case c{shape, config, choice.math};
     EXPECT_EQ(expect_pipelines_agree(c, inputs), !needs_wgmma) << c.describe();
     if (needs_wgmma) {

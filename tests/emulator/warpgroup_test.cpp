@@ -27,7 +27,7 @@ uint32_t pack_halves(int x, int y) {
 
 /// The tile is written as PTX describes it, not with the library's function: rows of 128 bytes, and of the eight
 /// 16-byte units of row r, unit u in place u ^ (r % 8). The product is of columns 16 to 31.
-template <int kN, bool kStart>
+template <int kN>
 __global__ void warpgroup_product_kernel(const half_matrices<kN>* m) {
   const int group = arch::thread_index() / 128;
   const int thread = arch::thread_index() % 128;
@@ -56,11 +56,7 @@ __global__ void warpgroup_product_kernel(const half_matrices<kN>* m) {
   };
   for (int i = 0; i < kN / 2; ++i) d[i] = m->c[group][element(i).first][element(i).second];
   arch::wgmma_fence();
-  if constexpr (kStart) {
-    arch::wgmma_m64k16_f16_start<kN>(d, a, arch::make_wgmma_descriptor(tile + 32));
-  } else {
-    arch::wgmma_m64k16_f16<kN>(d, a, arch::make_wgmma_descriptor(tile + 32));
-  }
+  arch::wgmma_m64k16_f16<kN>(d, a, arch::make_wgmma_descriptor(tile + 32));
   arch::wgmma_m64k16_f16<kN>(d, a, arch::make_wgmma_descriptor(tile) + 2);
   arch::wgmma_commit();
   EXPECT_TRUE(std::isnan(d[0])) << "nothing is there before the wait";
@@ -69,7 +65,7 @@ __global__ void warpgroup_product_kernel(const half_matrices<kN>* m) {
     const auto [row, column] = element(i);
     int dot = 0;
     for (int k = 0; k < 16; ++k) dot += m->a[group][row][k] * m->b[group][column][k];
-    const float sum = kStart ? 0.0f : m->c[group][row][column];
+    const float sum = m->c[group][row][column];
     EXPECT_EQ(d[i], sum + static_cast<float>(2 * dot)) << row << ", " << column;
   }
 }
@@ -77,7 +73,7 @@ __global__ void warpgroup_product_kernel(const half_matrices<kN>* m) {
 class arch_warpgroup : public emulator_faults {};
 Q4FUSE_FOR_EVERY_SCHEDULE(arch_warpgroup);
 
-template <int kN, bool kStart = false>
+template <int kN>
 void expect_warpgroup_product() {
   std::mt19937 random(4);
   const auto small = [&] { return static_cast<int>(random() % 63) - 31; };
@@ -93,13 +89,12 @@ void expect_warpgroup_product() {
       for (float& value : row) value = static_cast<float>(small());
     }
   }
-  expect_clean(run(warpgroup_product_kernel<kN, kStart>, {256, 2 * kN * 128}, m.get()));
+  expect_clean(run(warpgroup_product_kernel<kN>, {256, 2 * kN * 128}, m.get()));
 }
 
 TEST_P(arch_warpgroup, product_of_32_columns) { expect_warpgroup_product<32>(); }
 TEST_P(arch_warpgroup, product_of_64_columns) { expect_warpgroup_product<64>(); }
 TEST_P(arch_warpgroup, product_of_128_columns) { expect_warpgroup_product<128>(); }
-TEST_P(arch_warpgroup, product_that_starts_afresh) { expect_warpgroup_product<32, true>(); }
 
 /// Signed bytes: a product of two matrices in shared memory, of k = 32 to 63 there, to which one of the A in registers
 /// is added; or, without `kStart`, twice the latter. With `kRepeat` only eight rows of B exist.

@@ -45,9 +45,9 @@ gemm_options force(const kernel_config& config, pipeline source = pipeline::fuse
 
 /// A kernel that runs on every device of the library.
 kernel_config portable_config(math_mode math = math_mode::exact) {
-  const auto* found = std::find_if(
-      std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
-      [&](const kernel_config& c) { return required_arch(c) == 75 && serves(c.instruction, math); });
+  const auto* found =
+      std::find_if(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
+                   [&](const kernel_config& c) { return required_arch(c) == 75 && serves(c.instruction, math); });
   EXPECT_NE(found, std::end(q4fuse::kKernelConfigs));
   return *found;
 }

@@ -51,8 +51,7 @@ TEST_F(foreign_architecture, older_ptx_runs_its_own_kernels_and_refuses_newer_on
     EXPECT_TRUE(expect_pipelines_agree({shape}, make_inputs(shape)));
     for (const forced_choice& choice : every_forced_choice()) {
       const kernel_config& config = q4fuse::kKernelConfigs[choice.index];
-      EXPECT_EQ(expect_pipelines_agree({shape, config, choice.math}, make_inputs(shape)),
-                required_arch(config) == 75);
+      EXPECT_EQ(expect_pipelines_agree({shape, config, choice.math}, make_inputs(shape)), required_arch(config) == 75);
     }
   }
 }

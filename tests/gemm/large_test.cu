@@ -77,12 +77,16 @@ class past_2_to_31 : public gpu_test {
       }
       return values;
     };
-    const auto fused_status = q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), shape, {}, nullptr);
+    q4fuse::device_info device;
+    ASSERT_TRUE(query(&device).ok());
+    q4fuse::gemm_options options;  // one plan, since another may sum in another order
+    options.plan = q4fuse::plan(shape, device, pipeline::fused);
+    const auto fused_status = q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y.data(), shape, options, nullptr);
     ASSERT_TRUE(fused_status.ok()) << to_string(fused_status);
     const auto fused = download_rows();
     y.poison();
     ASSERT_TRUE(q4fuse::quantize_fp16_to_q8_1(x.data(), blocks.data(), m, k, {}, nullptr).ok());
-    const auto separate_status = q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), shape, {}, nullptr);
+    const auto separate_status = q4fuse::gemm_q4_0_q8_1(w.data(), blocks.data(), y.data(), shape, options, nullptr);
     ASSERT_TRUE(separate_status.ok()) << to_string(separate_status);
     EXPECT_TRUE(equal_bits(download_rows(), fused, n, "sampled rows, fused against separate"));
 

@@ -128,13 +128,16 @@ TEST(plan, every_config_serves_some_math_mode) {
   }
   EXPECT_TRUE(serves(dot_instruction::dp4a, math_mode::exact));
   EXPECT_TRUE(serves(dot_instruction::mma_m16n8k32_s8, math_mode::exact));
+  EXPECT_TRUE(serves(dot_instruction::wgmma_m64k32_s8, math_mode::exact));
   EXPECT_FALSE(serves(dot_instruction::mma_m16n8k16_f16, math_mode::exact));
+  EXPECT_FALSE(serves(dot_instruction::wgmma_m64k16_f16, math_mode::exact));
   for (const math_mode math : {math_mode::dequantized_fp16, math_mode::direct_fp16}) {
     EXPECT_FALSE(serves(dot_instruction::dp4a, math));
     EXPECT_FALSE(serves(dot_instruction::mma_m16n8k32_s8, math));
+    EXPECT_FALSE(serves(dot_instruction::wgmma_m64k32_s8, math));
     EXPECT_TRUE(serves(dot_instruction::mma_m16n8k16_f16, math));
+    EXPECT_TRUE(serves(dot_instruction::wgmma_m64k16_f16, math));
   }
-  for (const math_mode math : kMathModes) EXPECT_TRUE(serves(dot_instruction::wgmma_m64k16_f16, math));
 }
 
 TEST(plan, choice_serves_the_math_that_is_asked_for) {
@@ -326,23 +329,22 @@ TEST(plan, nothing_runs_below_the_required_architecture) {
 // The two are the same number, but plain sm_90 code cannot hold the instruction.
 TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
   for (const kernel_config& config : kKernelConfigs) {
-    const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16;
+    const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16 ||
+                             config.instruction == dot_instruction::wgmma_m64k32_s8;
     EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
     EXPECT_TRUE(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true})) << to_string(config);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
   }
 }
 
-// What was measured to be faster: with exact math the tensor cores of mma.sync where activations come as Q8_1.
-TEST(plan, wgmma_takes_the_large_shapes_but_for_exact_math_on_quantized_activations) {
+TEST(plan, wgmma_takes_the_large_shapes) {
   const device_info device{132, 90, 227 * kKib, true};
   for (const int64_t m : {1024, 4096}) {
     for (const gemm_shape& shape : {gemm_shape{m, 4096, 4096}, {m, 4096, 14336}}) {
       for (const math_mode math : kMathModes) {
         for (const pipeline source : {pipeline::fused, pipeline::separate}) {
           const gemm_plan chosen = plan(shape, device, source, math);
-          const bool tiles = math == math_mode::exact && source == pipeline::separate;
-          EXPECT_EQ(chosen.config.family, tiles ? kernel_family::tile : kernel_family::warpgroup) << to_string(chosen);
+          EXPECT_EQ(chosen.config.family, kernel_family::warpgroup) << to_string(chosen);
         }
       }
     }

@@ -1,9 +1,7 @@
 // Every GEMM kernel as it runs when launched dependent and aligned: what is known here folds, so that the one path left
-// can be read in the machine code. Q8_1 blocks have 8-byte accesses, which tell their copies from those of W.
+// can be read in the machine code. Narrower accesses tell copies of X from those of W where both are asynchronous.
 
-#include <q4fuse/detail/mainloop/tile.cuh>
-#include <q4fuse/detail/mainloop/warpgroup.cuh>
-#include <q4fuse/detail/mainloop/weight_bound.cuh>
+#include <q4fuse/detail/kernel/gemm_kernels.cuh>
 
 #include <utility>
 
@@ -13,18 +11,27 @@ using namespace q4fuse::detail;
 using q4fuse::kernel_family;
 using q4fuse::math_mode;
 
+template <int kIndex, template <int, int> class Activations>
+constexpr int threads() {
+  if constexpr (policy<kIndex>::kConfig.family == kernel_family::warpgroup) {
+    return warpgroup_config<kIndex, Activations>::kThreads;
+  } else {
+    return policy<kIndex>::kThreads;
+  }
+}
+
 template <int kIndex, template <int, int> class Activations, int kAccessBytes>
-__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) dependent_kernel(gemm_arguments arguments) {
+__global__ void __launch_bounds__(threads<kIndex, Activations>(), 1) dependent_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
   arguments.dependent = true;
   arguments.w.access_bytes = 16;
-  arguments.x.access_bytes = kAccessBytes;
+  arguments.x.access_bytes = config::kConfig.family == kernel_family::warpgroup ? 8 : kAccessBytes;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
     weight_bound_mainloop<config, Activations>(arguments, 0);
   } else if constexpr (config::kConfig.family == kernel_family::tile) {
     tile_mainloop<config, Activations>(arguments, 0, 0);
   } else {
-    warpgroup_mainloop<config, Activations>(arguments, 0, 0);
+    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments);
   }
 }
 

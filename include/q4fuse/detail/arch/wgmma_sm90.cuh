@@ -50,6 +50,12 @@ __device__ __forceinline__ uint64_t make_repeating_wgmma_descriptor(const void* 
   return address >> 4 | uint64_t{1} << 16 | uint64_t{1} << 62;
 }
 
+/// The descriptor of an operand that begins `bytes` further on, a multiple of 16 within the CTA's shared memory.
+__device__ __forceinline__ uint64_t advance_wgmma_descriptor(uint64_t descriptor, int bytes) {
+  const uint32_t low = static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16);
+  return descriptor >> 32 << 32 | low;
+}
+
 /// Orders the warpgroup's accesses to accumulators and A registers before the wgmma that follow.
 template <bool kRequired = true>
 __device__ __forceinline__ void wgmma_fence() {
@@ -83,19 +89,6 @@ __device__ __forceinline__ void wgmma_m64k16_f16(float (&d)[kN / 2], const uint3
                  : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32), Q4FUSE_SUMS_16(d, 48)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
   }
-}
-
-/// d = a * b, else as above. d is declared as an operand that is read, too: as a mere result it would be given
-/// registers of its own, and copied.
-template <int kN>
-__device__ __forceinline__ void wgmma_m64k16_f16_start(float (&d)[kN / 2], const uint32_t (&a)[4],
-                                                       uint64_t descriptor) {
-  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 32, "one list of operands a width");
-  asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {" Q4FUSE_NAMES_10()
-               "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 0, 1, 1, 0;"
-               : Q4FUSE_SUMS_16(d, 0)
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
 }
 
 /// d += a * b on signed bytes, asynchronously: a is 64 x 32 in registers, b the 32 columns of k at `descriptor` of a

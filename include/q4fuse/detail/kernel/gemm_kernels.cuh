@@ -7,7 +7,6 @@
 #include <q4fuse/detail/mainloop/tile.cuh>
 #include <q4fuse/detail/mainloop/warpgroup.cuh>
 #include <q4fuse/detail/mainloop/weight_bound.cuh>
-#include <q4fuse/detail/tile/raster.hpp>
 
 #include <cuda_runtime.h>
 
@@ -49,17 +48,14 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, tile_ctas(policy<kIn
 }
 
 template <int kIndex, template <int, int> class Activations>
-__global__ void __launch_bounds__(policy<kIndex>::kThreads,
-                                  warpgroup_ctas(policy<kIndex>::kConfig, Activations<32, 1>::portion::kIntegers))
+using warpgroup_config = warpgroup_policy<policy<kIndex>, typename Activations<kWarpSize, 1>::portion>;
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(warpgroup_config<kIndex, Activations>::kThreads, 1)
     warpgroup_kernel(gemm_arguments arguments) {
-  using config = policy<kIndex>;
   if constexpr (arch::kTargetHasWgmma) {
     allow_dependents();
-    const tile_coordinates tile = rasterize(
-        static_cast<uint32_t>(arch::cta_index()), static_cast<uint32_t>(ceil_div(arguments.n, config::kTileN)),
-        static_cast<uint32_t>(ceil_div(arguments.m, config::kTileM)), kBandTokens / config::kTileM);
-    warpgroup_mainloop<config, Activations>(arguments, int64_t{tile.n} * config::kTileN,
-                                            int64_t{tile.m} * config::kTileM);
+    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments);
   }
 }
 

@@ -26,12 +26,20 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     grid.ctas = weight_bound_ctas(config::kConfig, shape, device);
     return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
   } else {
-    grid.ctas = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
+    const int64_t tiles = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
     if constexpr (config::kConfig.family == kernel_family::tile) {
       grid.cluster_ctas = config::kClusterK;
-      grid.ctas *= grid.cluster_ctas;
+      grid.ctas = tiles * grid.cluster_ctas;
+      if (arguments.dependent && grid.ctas <= device.sm_count) {
+        // Launched while the kernel ahead still runs, two CTAs would share whatever multiprocessor is free first, and
+        // leave others idle: with more than half of the shared memory each stays alone.
+        const int64_t half = device.shared_memory_per_block / 2 + 1024;
+        if (grid.shared_bytes < half) grid.shared_bytes = half;
+      }
       return launch(tile_kernel<kIndex, Activations>, grid, arguments);
     } else {
+      grid.threads = warpgroup_config<kIndex, Activations>::kThreads;
+      grid.ctas = tiles < device.sm_count ? tiles : device.sm_count;
       return launch(warpgroup_kernel<kIndex, Activations>, grid, arguments);
     }
   }

@@ -25,34 +25,38 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kRequiredArch = 90;
   static constexpr int kBlockBytes = kFp16BlockBytes;
   static constexpr float kSumScale = 1.0f;
+  static constexpr int kStagePairs = 1;
 
-  static constexpr int kMaxBatches = 1;  ///< of activations that are converted beside a pair
+  __device__ dot_wgmma(const uint8_t* /*constant*/, int warp_row) : row_offset_(warp_row * kWeightPieceBytes) {}
 
-  /// Makes the fragments of the first block.
-  __device__ __forceinline__ void begin(const uint8_t* weights) {
-    raw_.load(weights);
+  /// As of dot_wgmma_s8. One group of products, of one block, always runs; each has one wait, after which its fragments
+  /// are made anew. Bytes are read before the wait, so that their latency passes during it.
+  template <class Stages>
+  __device__ __forceinline__ void multiply(Stages& stages, int pairs) {
+    stages.acquire();
+    raw_.load(stages.weights() + row_offset_);
     make_weight_fragments(a_[0], raw_);
+#pragma unroll 1
+    for (int pair = 0; pair < pairs; ++pair) {
+      const uint64_t stage = arch::make_wgmma_descriptor(stages.activations());
+      start<0>(stage);
+      raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
+      arch::wgmma_wait<1>();
+      if (pair > 0) stages.release();
+      make_weight_fragments(a_[1], raw_);
+      start<1>(stage);
+      if (pair + 1 < pairs) {
+        stages.next_pair();
+        raw_.load(stages.weights() + row_offset_);
+        arch::wgmma_wait<1>();
+        make_weight_fragments(a_[0], raw_);
+      }
+    }
+    finish();
+    stages.release();
   }
 
-  /// Adds a pair of blocks: weights of row 0 of the warp tile at `weights`, of the next pair at `next_weights` or null,
-  /// activations in `stage`. Calls `beside` while products run. One group of products, of one block, always does, also
-  /// when this returns; each group has one wait, after which its fragments are made anew.
-  template <int kBatches, class Beside>
-  __device__ __forceinline__ void multiply_pair(const uint8_t* weights, const uint8_t* next_weights,
-                                                const uint8_t* stage, const Beside& beside) {
-    static_assert(kBatches == 1, "one block runs while all activations are converted");
-    // Bytes are read before the wait, so that their latency passes during it.
-    start<0>(stage);
-    beside(std::integral_constant<int, 0>{});
-    raw_.load(weights + kWeightBlockBytes);
-    arch::wgmma_wait<1>();
-    make_weight_fragments(a_[1], raw_);
-    start<1>(stage);
-    if (next_weights != nullptr) raw_.load(next_weights);
-    arch::wgmma_wait<1>();
-    make_weight_fragments(a_[0], raw_);
-  }
-
+ private:
   /// Waits for all products: only now are the sums there.
   __device__ __forceinline__ void finish() {
     arch::wgmma_wait<0>();
@@ -66,15 +70,14 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     }
   }
 
- private:
   /// Starts the products of those fragments with block kBlock of a stage of activations, as one group.
   template <int kBlock>
-  __device__ __forceinline__ void start(const uint8_t* stage) {
+  __device__ __forceinline__ void start(uint64_t stage) {
     constexpr int kTokens = 8 * kTokenTiles;
     arch::wgmma_fence();
 #pragma unroll
     for (int group = 0; group < 2; ++group) {
-      const uint64_t descriptor = arch::make_wgmma_descriptor(stage + kBlock * kBlockBytes + group * kBlockBytes / 2);
+      const uint64_t descriptor = arch::advance_wgmma_descriptor(stage, kBlock * kBlockBytes + group * kBlockBytes / 2);
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
         // The order of accumulators in a product is that of warp_tile_sums.
@@ -85,6 +88,7 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     arch::wgmma_commit();
   }
 
+  int row_offset_;
   raw_fragments<kRowTiles> raw_;
   uint32_t a_[2][kRowTiles][2][4];
 };

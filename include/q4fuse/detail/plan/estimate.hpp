@@ -89,27 +89,23 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_tiles(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
 }
 
-/// Microseconds of a warpgroup kernel, within 15 % of what was measured: a pair of blocks costs a fixed part and a part
-/// by token, more for 256 rows than for 128, and two CTAs that share a multiprocessor take less than twice the time of
-/// one.
+/// Microseconds of a warpgroup kernel, within 5 % of what was measured: rounds of tiles over the device times the cost
+/// of a pair of blocks, with a fixed part and a part by token. Exact dots have one tile.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
   const bool fused = source == pipeline::fused;
-  double fixed = 0.51;
-  double token = 0.00215;
-  if (math == math_mode::exact) {
-    fixed = fused ? 0.42 : 0.35;
-    token = fused ? 0.0115 : 0.0094;
-  } else if (math == math_mode::dequantized_fp16) {
-    fixed = 0.48;
-    token = fused ? 0.0067 : 0.0044;
+  const bool wide = config.tile_n > 128;
+  const double tokens = config.tile_m;
+  double pair = 0.0;
+  switch (math) {
+    case math_mode::exact: pair = fused ? 2.52 : 1.73; break;
+    case math_mode::dequantized_fp16:
+      pair = fused ? (wide ? 1.21 : 1.0) * (0.56 + 0.0053 * tokens) : (wide ? 1.31 : 1.0) * (0.63 + 0.0022 * tokens);
+      break;
+    case math_mode::direct_fp16: pair = (wide ? 1.53 : 1.0) * (0.445 + 0.00105 * tokens); break;
   }
-  const double rows = config.tile_n <= 128 ? 1.0 : math == math_mode::exact ? 1.4 : 1.3;
-  const double pair = rows * (fixed + token * config.tile_m);
-  const double rounds = rounds_of_tiles(config, shape, device);
-  const double shared_rounds = warpgroup_ctas(config, math == math_mode::exact) == 2 ? 0.5 * rounds * 1.45 : rounds;
   const auto pairs = static_cast<double>(ceil_div(shape.k, 2 * kBlockSize));
-  return 4.2 + pairs * pair * (shared_rounds > 1.0 ? shared_rounds : 1.0);
+  return 4.0 + rounds_of_tiles(config, shape, device) * pairs * pair;
 }
 
 constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,

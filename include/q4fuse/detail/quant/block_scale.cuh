@@ -37,5 +37,19 @@ __device__ __forceinline__ float accumulate(int biased_dot, const weight_scale& 
   return arch::fma_rn(product, d8, sum);
 }
 
+/// wgmma has no operand beside its accumulators to start from. Its dots start from the product of a constant with
+/// itself, 32 * 128 * 128 = 2^19, which is more than 16 * 8 * 127 * 32, the largest dot of weights times 16: so they
+/// are positive, and a positive integer below 2^23 read as a float is the same integer in units of 2^-149, a subnormal
+/// number. The powers of two in the scales of weights and tokens bring 16 * dot * 2^-149 back to dot.
+inline constexpr uint32_t kBiasOperand = 0x80808080u;
+inline constexpr float kSubnormalWeightFactor = 0x1p110f;
+inline constexpr float kSubnormalBias = -0x1p-130f;  ///< -2^19 * 2^-149, times the weight scale with its factor
+inline constexpr float kSubnormalTokenFactor = 0x1p35f;
+
+/// Of a weight scale with its factor.
+__device__ __forceinline__ weight_scale make_subnormal_weight_scale(float d) {
+  return {d, arch::mul_rn(d, kSubnormalBias)};
+}
+
 }  // namespace detail
 Q4FUSE_NAMESPACE_END

@@ -31,24 +31,45 @@ __device__ __forceinline__ uint32_t two_quants_f16(const q8_1_lane& lane, int i)
   return arch::add_rn_f16x2(arch::byte_permute(bytes, 0x64646464u, i % 2 == 0 ? 0x4140 : 0x4342), kMinus1152);
 }
 
-/// A lane's eight quants as halves.
-__device__ __forceinline__ uint4 quants_f16(const q8_1_lane& lane) {
-  return {two_quants_f16(lane, 0), two_quants_f16(lane, 1), two_quants_f16(lane, 2), two_quants_f16(lane, 3)};
-}
-
 /// d * q of a lane's eight elements, each rounded once to nearest even.
-__device__ __forceinline__ uint4 dequantize_q8_1(const q8_1_lane& lane) {
-  const uint32_t d = lane.scale & 0xFFFFu;
-  const uint32_t scale = arch::duplicate_half(static_cast<uint16_t>(d));
+__device__ __forceinline__ uint4 multiply_q8_1(const q8_1_lane& lane) {
+  const uint32_t scale = arch::duplicate_half(static_cast<uint16_t>(lane.scale));
   uint32_t halves[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) halves[i] = arch::mul_rn_f16x2(two_quants_f16(lane, i), scale);
-  // Not for a scale of infinity or NaN, which must reach the sum.
-  if (d >= kSaturatingScale && d < 0x7C00u) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) halves[i] = saturate_f16x2(halves[i]);
-  }
   return {halves[0], halves[1], halves[2], halves[3]};
+}
+
+/// Whether those can be too large for a half. Not for a scale of infinity or NaN, which must reach the sum.
+__device__ __forceinline__ bool can_saturate(const q8_1_lane& lane) {
+  const uint32_t d = lane.scale & 0xFFFFu;
+  return d >= kSaturatingScale && d < 0x7C00u;
+}
+__device__ __forceinline__ void saturate(uint4& halves) {
+  halves = {saturate_f16x2(halves.x), saturate_f16x2(halves.y), saturate_f16x2(halves.z), saturate_f16x2(halves.w)};
+}
+
+__device__ __forceinline__ uint4 dequantize_q8_1(const q8_1_lane& lane) {
+  uint4 halves = multiply_q8_1(lane);
+  if (can_saturate(lane)) saturate(halves);
+  return halves;
+}
+
+/// The same of several blocks, with one branch for the rare case.
+template <int kCount>
+__device__ __forceinline__ void dequantize_q8_1(uint4 (&halves)[kCount], const q8_1_lane (&lanes)[kCount]) {
+  bool any = false;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    halves[i] = multiply_q8_1(lanes[i]);
+    any = any || can_saturate(lanes[i]);
+  }
+  if (any) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (can_saturate(lanes[i])) saturate(halves[i]);
+    }
+  }
 }
 
 }  // namespace detail

@@ -35,16 +35,10 @@ struct fp16_weights {
   uint32_t high;
 };
 
-/// q - 8, exact.
-__device__ __forceinline__ fp16_weights quants_f16(uint16_t two_quants) {
-  const uint32_t quants = arch::byte_permute(two_quants, 0, 0x4140);
-  return {low_nibbles_f16(quants), high_nibbles_f16(quants)};
-}
-
 /// d * (q - 8), rounded once.
 __device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uint32_t scale) {
-  const fp16_weights w = quants_f16(two_quants);
-  return {arch::mul_rn_f16x2(w.low, scale), arch::mul_rn_f16x2(w.high, scale)};
+  const uint32_t quants = arch::byte_permute(two_quants, 0, 0x4140);
+  return {arch::mul_rn_f16x2(low_nibbles_f16(quants), scale), arch::mul_rn_f16x2(high_nibbles_f16(quants), scale)};
 }
 
 /// What a lane reads of a block of 16 * kRowTiles rows: of rows g and g + 8 of each row tile the scale, and elements
@@ -95,21 +89,6 @@ __device__ __forceinline__ void load_weight_fragments(uint32_t (&a)[kRowTiles][2
   raw_fragments<kRowTiles> raw;
   raw.load(block);
   make_weight_fragments(a, raw);
-}
-
-/// The same of one row tile for exact dots: quants alone, and the scales beside them.
-__device__ __forceinline__ void make_quant_fragments(uint32_t (&a)[2][4], float (&scale)[2],
-                                                     const raw_fragments<1>& raw) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    scale[half] = arch::half_to_float(raw.scale[0][half]);
-#pragma unroll
-    for (int eight = 0; eight < 2; ++eight) {
-      const fp16_weights w = quants_f16(raw.quants[0][half][eight]);
-      a[0][half + 2 * eight] = w.low;
-      a[1][half + 2 * eight] = w.high;
-    }
-  }
 }
 
 }  // namespace detail

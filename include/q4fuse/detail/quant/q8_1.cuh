@@ -77,10 +77,17 @@ __device__ __forceinline__ uint4 load_halves_unaligned(const uint8_t* address) {
   return {words[0], words[1], words[2], words[3]};
 }
 
-/// Encodes the blocks held by a warp, all 32 lanes taking part. The maximum goes over the integer bits of the halves,
+/// What the lanes of a block know of all of it.
+struct q8_1_scaling {
+  float amax;
+  float d;
+  float inverse;
+  bool ties_possible;  ///< also where all of the block is zero
+};
+
+/// Of the blocks held by a warp, all 32 lanes taking part. The maximum goes over the integer bits of the halves,
 /// because that carries NaN and Inf through, which a floating-point maximum does not.
-template <bool kWithSum>
-__device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
+__device__ __forceinline__ q8_1_scaling scale_block(const uint4& halves) {
   constexpr uint32_t kMagnitude = 0x7FFF7FFFu;
   uint32_t maximum = arch::max_u16x2(arch::max_u16x2(halves.x & kMagnitude, halves.y & kMagnitude),
                                      arch::max_u16x2(halves.z & kMagnitude, halves.w & kMagnitude));
@@ -88,42 +95,79 @@ __device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
   maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 2));
   const uint32_t low = maximum & 0xFFFFu;
   const uint32_t high = maximum >> 16;
-  const float amax = arch::half_to_float(static_cast<uint16_t>(low > high ? low : high));
-  const float d = divide_by_127(amax);
+  q8_1_scaling scaling;
+  scaling.amax = arch::half_to_float(static_cast<uint16_t>(low > high ? low : high));
+  scaling.d = divide_by_127(scaling.amax);
+  scaling.ties_possible = arch::fma_rn(scaling.d, -127.0f, scaling.amax) == 0.0f;
+  scaling.inverse = reciprocal(scaling.d);
+  return scaling;
+}
 
-  float x[kHalvesPerLane];
+/// A lane's quants, each the low byte of a word, by `quantize`.
+template <class Quantize>
+__device__ __forceinline__ void quantize_lane(q8_1_lane& lane, const uint4& halves, const Quantize& quantize) {
   const uint32_t words[4] = {halves.x, halves.y, halves.z, halves.w};
+  uint32_t q[2][4];
 #pragma unroll
   for (int i = 0; i < kHalvesPerLane / 2; ++i) {
     const float2 two = arch::half2_to_float2(words[i]);
-    x[2 * i] = two.x;
-    x[2 * i + 1] = two.y;
+    q[i / 2][i % 2 * 2] = quantize(two.x);
+    q[i / 2][i % 2 * 2 + 1] = quantize(two.y);
   }
-  uint32_t q[2][4];
-  const bool ties_possible = arch::fma_rn(d, -127.0f, amax) == 0.0f;  // also where all of the block is zero
-  const float inverse = reciprocal(d);
-  if (ties_possible) {
-#pragma unroll
-    for (int i = 0; i < kHalvesPerLane; ++i) {
-      q[i / 4][i % 4] = quantize_as_reference(x[i], d != 0.0f ? inverse : 0.0f);
-    }
-  } else {
-    const float nudged = nudged_inverse(amax, inverse);
-#pragma unroll
-    for (int i = 0; i < kHalvesPerLane; ++i) q[i / 4][i % 4] = quantize_without_ties(x[i], nudged);
-  }
-  q8_1_lane lane;
   lane.qs[0] = pack_low_bytes(q[0]);
   lane.qs[1] = pack_low_bytes(q[1]);
-  lane.scale = arch::float_to_half_rn(d);
+}
+__device__ __forceinline__ void quantize_lane_as_reference(q8_1_lane& lane, const uint4& halves,
+                                                           const q8_1_scaling& scaling) {
+  const float inverse = scaling.d != 0.0f ? scaling.inverse : 0.0f;
+  quantize_lane(lane, halves, [&](float x) { return quantize_as_reference(x, inverse); });
+}
+__device__ __forceinline__ void quantize_lane_without_ties(q8_1_lane& lane, const uint4& halves,
+                                                           const q8_1_scaling& scaling) {
+  const float nudged = nudged_inverse(scaling.amax, scaling.inverse);
+  quantize_lane(lane, halves, [&](float x) { return quantize_without_ties(x, nudged); });
+}
+
+/// Encodes the blocks held by a warp, all 32 lanes taking part.
+template <bool kWithSum>
+__device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
+  const q8_1_scaling scaling = scale_block(halves);
+  q8_1_lane lane;
+  if (scaling.ties_possible) {
+    quantize_lane_as_reference(lane, halves, scaling);
+  } else {
+    quantize_lane_without_ties(lane, halves, scaling);
+  }
+  lane.scale = arch::float_to_half_rn(scaling.d);
   if constexpr (kWithSum) {
     constexpr uint32_t kOnes = 0x01010101u;
     int sum = arch::dp4a(lane.qs[1], kOnes, arch::dp4a(lane.qs[0], kOnes, 0));
     sum += arch::shuffle_xor(sum, 1);
     sum += arch::shuffle_xor(sum, 2);
-    lane.scale |= uint32_t{arch::float_to_half_rn(arch::mul_rn(d, arch::int_to_float_rn(sum)))} << 16;
+    lane.scale |= uint32_t{arch::float_to_half_rn(arch::mul_rn(scaling.d, arch::int_to_float_rn(sum)))} << 16;
   }
   return lane;
+}
+
+/// Encodes kCount times as many, without their sums. Blocks with ties are few: one branch for all of them lets the
+/// latencies of the others pass beside each other.
+template <int kCount>
+__device__ __forceinline__ void encode_q8_1(q8_1_lane (&lanes)[kCount], const uint4 (&halves)[kCount]) {
+  q8_1_scaling scaling[kCount];
+  bool ties_possible = false;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    scaling[i] = scale_block(halves[i]);
+    quantize_lane_without_ties(lanes[i], halves[i], scaling[i]);
+    lanes[i].scale = arch::float_to_half_rn(scaling[i].d);
+    ties_possible = ties_possible || scaling[i].ties_possible;
+  }
+  if (ties_possible) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      if (scaling[i].ties_possible) quantize_lane_as_reference(lanes[i], halves[i], scaling[i]);
+    }
+  }
 }
 
 /// Stores a lane's share of a block that starts at `block` in shared memory, 4-byte aligned.

@@ -5,6 +5,7 @@
 // `encode` turns it into halves. All lanes of a warp encode together, four neighbours one block.
 
 #include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/quant/block_scale.cuh>
 #include <q4fuse/detail/quant/fp16_activations.cuh>
 #include <q4fuse/detail/quant/q8_1.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
@@ -25,6 +26,11 @@ __device__ __forceinline__ uint32_t load_word(const uint8_t* address, int access
 /// Halves as they are.
 struct direct_portion {
   static constexpr bool kIntegers = false;
+  // For the warpgroup family.
+  static constexpr bool kAsTheyAre = true;          ///< what is copied is what is multiplied
+  static constexpr bool kThroughRegisters = false;  ///< aligned for asynchronous copies
+  static constexpr int kProducerWarps = 4;
+  static constexpr int kBatch = 2;  ///< portions that a thread converts beside each other
   using type = uint4;
   static constexpr int kSourceBlockBytes = kBlockSize * 2;
 
@@ -40,14 +46,26 @@ struct direct_portion {
 
 /// Halves, quantized to Q8_1 and back.
 struct requantized_portion : direct_portion {
+  static constexpr bool kAsTheyAre = false;
+  static constexpr int kProducerWarps = 8;
   static __device__ __forceinline__ uint4 encode(const type& halves) {
     return dequantize_q8_1(encode_q8_1<false>(halves));
+  }
+  template <int kCount>
+  static __device__ __forceinline__ void encode(uint4 (&encoded)[kCount], const type (&halves)[kCount]) {
+    q8_1_lane lanes[kCount];
+    encode_q8_1(lanes, halves);
+    dequantize_q8_1(encoded, lanes);
   }
 };
 
 /// Q8_1 blocks: eight quants and the scale of their block.
 struct q8_1_portion {
   static constexpr bool kIntegers = false;
+  static constexpr bool kAsTheyAre = false;
+  static constexpr bool kThroughRegisters = true;
+  static constexpr int kProducerWarps = 8;
+  static constexpr int kBatch = 4;
   using type = q8_1_lane;
   static constexpr int kSourceBlockBytes = kQ8_1BlockBytes;
 
@@ -59,16 +77,32 @@ struct q8_1_portion {
     return {{load_word(quants, kAccess), load_word(quants + 4, kAccess)}, arch::load_global<uint16_t>(block)};
   }
   static __device__ __forceinline__ uint4 encode(const type& lane) { return dequantize_q8_1(lane); }
+  template <int kCount>
+  static __device__ __forceinline__ void encode(uint4 (&encoded)[kCount], const type (&lanes)[kCount]) {
+    dequantize_q8_1(encoded, lanes);
+  }
 };
 
 /// For exact dots the tile holds quants, and their scales beside it.
 struct q8_1_quants : q8_1_portion {
   static constexpr bool kIntegers = true;
-  static __device__ __forceinline__ q8_1_lane encode(const type& lane) { return lane; }
+  static constexpr int kProducerWarps = 4;
+  static constexpr float kScaleFactor = kSubnormalTokenFactor;
+  template <int kCount>
+  static __device__ __forceinline__ void encode(q8_1_lane (&encoded)[kCount], const type (&lanes)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) encoded[i] = lanes[i];
+  }
 };
 struct quantized_quants : direct_portion {
   static constexpr bool kIntegers = true;
-  static __device__ __forceinline__ q8_1_lane encode(const type& halves) { return encode_q8_1<false>(halves); }
+  static constexpr bool kAsTheyAre = false;
+  static constexpr int kProducerWarps = 4;
+  static constexpr float kScaleFactor = kSubnormalTokenFactor;
+  template <int kCount>
+  static __device__ __forceinline__ void encode(q8_1_lane (&encoded)[kCount], const type (&halves)[kCount]) {
+    encode_q8_1(encoded, halves);
+  }
 };
 
 }  // namespace detail

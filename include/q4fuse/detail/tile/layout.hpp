@@ -16,8 +16,9 @@ namespace detail Q4FUSE_HIDDEN {
 /// 16-byte aligned along a row, and their 36-word stride spreads 8 rows over all 32 banks.
 inline constexpr int kPieceBlocks = 8;
 inline constexpr int kWeightBlockBytes = 18;
-inline constexpr int kQ8_1BlockBytes = 36;  ///< a block of an activation tile for integer dots
-inline constexpr int kFp16BlockBytes = 64;  ///< and for FP16 ones
+inline constexpr int kQ8_1BlockBytes = 36;   ///< a block of an activation tile for integer dots
+inline constexpr int kFp16BlockBytes = 64;   ///< and for FP16 ones
+inline constexpr int kQuantBlockBytes = 32;  ///< and where wgmma reads quants, their scales apart
 inline constexpr int kWeightPieceBytes = kPieceBlocks * kWeightBlockBytes;
 inline constexpr int kWarpSize = 32;
 
@@ -81,26 +82,51 @@ __host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_
   return map;
 }
 
-/// Stages of activations of the warpgroup family, a pair of blocks each: one that products read, one that products in
-/// flight across a barrier may still read, one that is being filled.
-inline constexpr int kWarpgroupActivationStages = 3;
-
 /// Where the scale of a token stands among those of its block: as the accumulators of wgmma want them, four at a time,
 /// tokens 2t, 2t + 1, 8 + 2t and 9 + 2t of each 16.
 __host__ __device__ constexpr int scale_place(int token) {
   return token / 16 * 16 + token % 8 / 2 * 4 + token % 16 / 8 * 2 + token % 2;
 }
 
-/// Rings as in tile_layout, but an activation stage is one pair of blocks, in rows without padding, followed by the
-/// scales of those blocks, which exact dots alone need.
-__host__ __device__ constexpr tile_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages) {
-  tile_layout map{};
+/// A stage of activations of the warpgroup family has rows of 128 bytes, as wgmma reads them: one pair of blocks of
+/// halves, or two of quants. Sources of two pairs are on their way.
+inline constexpr int kWarpgroupRowBytes = 128;
+inline constexpr int kWarpgroupCopies = 2;
+__host__ __device__ constexpr int warpgroup_stage_pairs(int block_bytes) {
+  return kWarpgroupRowBytes / (2 * block_bytes);
+}
+__host__ __device__ constexpr int warpgroup_stages(int block_bytes) {
+  return warpgroup_stage_pairs(block_bytes) == 1 ? 3 : 2;
+}
+
+struct warpgroup_layout {
+  int activations;
+  int activation_stage;  ///< bytes: rows without padding, then the scales of their blocks, which exact dots alone need
+  int copies;            ///< activations as they are in global memory
+  int copy;              ///< bytes of one pair of blocks of them, at most
+  int weights;
+  int weight_stage;  ///< bytes: tile_n pieces
+  int constant;      ///< eight rows that are the same everywhere, for exact dots
+  int barriers;      ///< of stages that are full, then of stages that are empty
+  int total;
+};
+
+inline constexpr int kWarpgroupBarriers = 16;
+
+/// `block_bytes` an activation block takes in a row.
+__host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages,
+                                                                     int block_bytes) {
+  warpgroup_layout map{};
+  const int scales = block_bytes == kQuantBlockBytes ? kWarpgroupRowBytes / block_bytes * 4 : 0;
   map.activations = 0;
-  map.activation_stage =
-      static_cast<int>(round_up(tile_m * 2 * (kFp16BlockBytes + static_cast<int>(sizeof(float))), 1024));
-  map.weights = map.activations + kWarpgroupActivationStages * map.activation_stage;
+  map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
+  map.copies = map.activations + warpgroup_stages(block_bytes) * map.activation_stage;
+  map.copy = tile_m * 2 * kFp16BlockBytes;
+  map.constant = map.copies + kWarpgroupCopies * map.copy;
+  map.weights = map.constant + 1024;
   map.weight_stage = tile_n * kWeightPieceBytes;
-  map.total = map.weights + weight_stages * map.weight_stage;
+  map.barriers = map.weights + weight_stages * map.weight_stage;
+  map.total = map.barriers + kWarpgroupBarriers * 8;
   return map;
 }
 

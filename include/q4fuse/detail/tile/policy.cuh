@@ -7,6 +7,7 @@
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma.cuh>
+#include <q4fuse/detail/mainloop/dot_wgmma_s8.cuh>
 #include <q4fuse/kernel_config.hpp>
 
 #include <type_traits>
@@ -32,6 +33,10 @@ struct select_dot<dot_instruction::mma_m16n8k16_f16, kRowTiles, kTokenTiles> {
 template <int kRowTiles, int kTokenTiles>
 struct select_dot<dot_instruction::wgmma_m64k16_f16, kRowTiles, kTokenTiles> {
   using type = dot_wgmma<kRowTiles, kTokenTiles>;
+};
+template <int kRowTiles, int kTokenTiles>
+struct select_dot<dot_instruction::wgmma_m64k32_s8, kRowTiles, kTokenTiles> {
+  using type = dot_wgmma_s8<kRowTiles, kTokenTiles>;
 };
 
 template <int kIndex>

@@ -1,108 +1,142 @@
 #pragma once
 
-// FP16 activation stages for wgmma: a pair of blocks of every token of the tile, 128 bytes a token, swizzled.
+// Activation stages for wgmma: 128 bytes of every token of the tile, swizzled: a pair of blocks of halves, or two pairs
+// of quants and their scales.
 
 #include <q4fuse/detail/arch/memory.cuh>
-#include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/arch/wgmma_sm90.cuh>
 #include <q4fuse/detail/quant/q8_1.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
 #include <q4fuse/detail/tile/fp16_portions.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
 
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// A thread has the same part of the pair in every kRowsPerStep-th token, so that one address and one place in the
-/// stage are all it has to know. Tokens and blocks that do not exist become zeros. A pair comes in kBatches batches, in
-/// order, of which a thread holds one at a time.
-template <class Portion, int kThreads, int kTokens, int kMaxBatches = 1>
+/// What the threads of the producing warps do with a pair of blocks of all tokens of a tile. A thread has the same
+/// portion of eight elements in every 16th token or so, so that one address and one place in the stage are all it has
+/// to know. FP16 portions are copied asynchronously; Q8_1 portions, which have no alignment for that, wait in
+/// registers. Tokens and blocks that do not exist become zeros.
+template <class Portion, int kThreads, int kTokens>
 class swizzled_activations {
  private:
   static constexpr int kPortionsPerRow = 2 * kLanesPerBlock;
-  static constexpr int kPortionBytes = arch::kSwizzledRowBytes / kPortionsPerRow;
+  static constexpr int kPortionBytes = Portion::kIntegers ? 8 : 16;
   static constexpr int kRowsPerStep = kThreads / kPortionsPerRow;
   static constexpr int kSteps = kTokens / kRowsPerStep;
+  static constexpr int kBatch = kSteps < Portion::kBatch ? kSteps : Portion::kBatch;
+  static_assert(kRowsPerStep % 16 == 0 && kTokens % kRowsPerStep == 0, "swizzle and scales are the same in every step");
 
  public:
-  static constexpr int kBatches = kSteps < kMaxBatches ? kSteps : kMaxBatches;
-
-  __device__ swizzled_activations(const row_source& source, int64_t first_token, int64_t tokens, int k_blocks)
-      : row_bytes_(source.row_bytes), k_blocks_(k_blocks), is_wide_(Portion::is_wide(source.access_bytes)) {
-    const int portion = arch::thread_index() % kPortionsPerRow;
-    const int token = arch::thread_index() / kPortionsPerRow;
+  __device__ swizzled_activations(const row_source& source, int64_t tokens, int k_blocks, int thread)
+      : source_(source), tokens_(tokens), k_blocks_(k_blocks), thread_(thread) {
+    const int portion = thread % kPortionsPerRow;
+    // Quants of a pair fill half a row. A warp has four rows of which two are swizzled to each half.
+    const int row = thread / kPortionsPerRow;
+    token_ = row / 8 * 8 + row % 8 / 4 * 2 + row % 4 / 2 * 4 + row % 2;
     block_ = portion / kLanesPerBlock;
     part_ = portion % kLanesPerBlock;
-    const int64_t left = tokens - first_token - token;
-    steps_ = left <= 0 ? 0 : left >= kTokens ? kSteps : static_cast<int>(ceil_div(left, kRowsPerStep));
-    source_ = source.base + (first_token + token) * row_bytes_ + block_ * Portion::kSourceBlockBytes;
-    place_ = arch::swizzled_offset(token, portion * kPortionBytes);
-    scale_place_ = kTokens * arch::kSwizzledRowBytes + (block_ * kTokens + scale_place(token)) * 4;
+    place_ = arch::swizzled_offset(token_, portion * kPortionBytes);
+    scale_place_ = kTokens * kWarpgroupRowBytes + (block_ * kTokens + scale_place(token_)) * 4;
   }
 
-  /// Takes a batch of the next pair of blocks into registers; the last one ends the pair.
-  template <int kBatch = 0>
-  __device__ __forceinline__ void load() {
-    const int steps = block_ < k_blocks_ ? steps_ : 0;
-    if (is_wide_) {
-      load_as<kBatch, true>(steps);
+  /// Copies begin with the first pair of that tile.
+  __device__ __forceinline__ void begin_tile(int64_t first_token) {
+    const int64_t left = tokens_ - first_token;
+    rows_ = left < kTokens ? static_cast<int>(left) : kTokens;
+    first_token_ = first_token;
+    pair_ = 0;
+  }
+
+  /// Starts to fetch the next pair: into registers, else to `target` if it is to be converted, else to its place in
+  /// `target`, a stage.
+  __device__ __forceinline__ void fetch(uint8_t* target) {
+    const uint8_t* const block = source_.base + (first_token_ + token_) * source_.row_bytes +
+                                 int64_t{2 * pair_ + block_} * Portion::kSourceBlockBytes;
+    const int rows = 2 * pair_ + block_ < k_blocks_ ? rows_ - token_ : 0;
+    if (Portion::is_wide(source_.access_bytes)) {
+      fetch_portions<true>(target, block, rows);
     } else {
-      load_as<kBatch, false>(steps);
+      fetch_portions<false>(target, block, rows);
     }
-    if constexpr (kBatch == kBatches - 1) {
-      k_blocks_ -= 2;
-      source_ += 2 * Portion::kSourceBlockBytes;
-    }
+    ++pair_;
   }
 
-  /// Puts what `load` took into a stage.
-  template <int kBatch = 0>
-  __device__ __forceinline__ void store(uint8_t* stage) {
+  /// Puts the pair that was fetched (to `copied`, if not into registers), and has arrived, into pair kPair of a stage.
+  template <int kPair>
+  __device__ __forceinline__ void convert(const uint8_t* copied, uint8_t* stage) const {
+    const int place = kPair == 0 ? place_ : place_ ^ kWarpgroupRowBytes / 2;
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      const int row = (kBatch * kHeld + i) * kRowsPerStep;
-      uint8_t* const place = stage + place_ + row * arch::kSwizzledRowBytes;
-      const auto encoded = Portion::encode(portions_[i]);
-      if constexpr (Portion::kIntegers) {
-        arch::store_shared<uint4>(place, quants_f16(encoded));
-        const auto scale = static_cast<uint16_t>(encoded.scale);
-        if (part_ == 0) arch::store_shared<float>(stage + scale_place_ + row * 4, arch::half_to_float(scale));
-      } else {
-        arch::store_shared<uint4>(place, encoded);
+    for (int first = 0; first < kSteps; first += kBatch) {
+      typename Portion::type source[kBatch];
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        if constexpr (Portion::kThroughRegisters) {
+          source[i] = held_[first + i];
+        } else {
+          source[i] = arch::load_shared<uint4>(copied + ((first + i) * kThreads + thread_) * 16);
+        }
+      }
+      std::conditional_t<Portion::kIntegers, q8_1_lane, uint4> encoded[kBatch];
+      Portion::encode(encoded, source);
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int row = (first + i) * kRowsPerStep;
+        uint8_t* const target = stage + place + row * kWarpgroupRowBytes;
+        if constexpr (Portion::kIntegers) {
+          arch::store_shared<uint2>(target, uint2{encoded[i].qs[0], encoded[i].qs[1]});
+          const float scale = arch::half_to_float(static_cast<uint16_t>(encoded[i].scale));
+          uint8_t* const scales = stage + scale_place_ + (2 * kPair * kTokens + row) * 4;
+          if (part_ == 0) arch::store_shared<float>(scales, arch::mul_rn(scale, Portion::kScaleFactor));
+        } else {
+          arch::store_shared<uint4>(target, encoded[i]);
+        }
       }
     }
   }
 
  private:
-  static constexpr int kHeld = kSteps / kBatches;
-  static_assert(kTokens % kRowsPerStep == 0 && kSteps % kBatches == 0, "every thread has as much to do");
-  static_assert(kRowsPerStep % 16 == 0, "the swizzle and the order of scales are the same in every step");
-
-  template <int kBatch, bool kWide>
-  __device__ __forceinline__ void load_as(int steps) {
-    const uint8_t* block = source_ + kBatch * kHeld * kRowsPerStep * row_bytes_;
+  template <bool kWide>
+  __device__ __forceinline__ void fetch_portions(uint8_t* target, const uint8_t* block, int rows) {
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      portions_[i] =
-          kBatch * kHeld + i < steps ? Portion::template load<kWide>(block, part_) : typename Portion::type{};
-      block += kRowsPerStep * row_bytes_;
+    for (int i = 0; i < kSteps; ++i) {
+      const bool valid = i * kRowsPerStep < rows;
+      if constexpr (Portion::kThroughRegisters) {
+        held_[i] = valid ? Portion::template load<kWide>(block, part_) : typename Portion::type{};
+      } else {
+        uint8_t* const place = Portion::kAsTheyAre ? target + place_ + i * kRowsPerStep * kWarpgroupRowBytes
+                                                   : target + (i * kThreads + thread_) * 16;
+        if constexpr (kWide) {
+          copy_or_zero<16>(place, block + part_ * 16, valid);
+        } else {
+          arch::store_shared<uint4>(place, valid ? Portion::template load<false>(block, part_) : uint4{});
+        }
+      }
+      block += kRowsPerStep * source_.row_bytes;
     }
   }
 
-  const uint8_t* source_;
-  int64_t row_bytes_;
-  int k_blocks_;  ///< not loaded yet
+  const row_source& source_;
+  int64_t tokens_;
+  int k_blocks_;
+  int thread_;
+  int64_t first_token_;
+  int rows_;  ///< tokens of the tile that exist
+  int pair_;
+  int token_;
   int block_;
   int part_;
-  int steps_;
   int place_;
   int scale_place_;
-  bool is_wide_;
-  typename Portion::type portions_[kHeld];
+  struct nothing {};
+  std::conditional_t<Portion::kThroughRegisters, typename Portion::type, nothing>
+      held_[Portion::kThroughRegisters ? kSteps : 1];
 };
 
 }  // namespace detail

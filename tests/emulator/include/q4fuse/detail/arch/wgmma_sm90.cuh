@@ -22,6 +22,10 @@ inline uint64_t make_wgmma_descriptor(const void* tile) {
   return make_repeating_wgmma_descriptor(tile) | uint64_t{kSwizzledTileAlignment >> 4} << 32;
 }
 
+inline uint64_t advance_wgmma_descriptor(uint64_t descriptor, int bytes) {
+  return descriptor + static_cast<uint64_t>(bytes / 16);
+}
+
 template <bool kRequired = true>
 void wgmma_fence() {
   static_assert(kTargetHasWgmma || !kRequired, "wgmma.fence needs sm_90a");
@@ -35,14 +39,6 @@ void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descr
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
   static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
   q4fuse_emulator::device.wgmma({wgmma_elements::halves, kN, true, descriptor}, d, a, where);
-}
-
-template <int kN>
-void wgmma_m64k16_f16_start(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor,
-                            site where = site::here()) {
-  static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 32, "one list of operands a width");
-  q4fuse_emulator::device.wgmma({wgmma_elements::halves, kN, false, descriptor}, d, a, where);
 }
 
 template <int kN>

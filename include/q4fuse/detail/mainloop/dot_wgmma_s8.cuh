@@ -1,0 +1,160 @@
+#pragma once
+
+// Exact block dots by wgmma on bytes. Each block starts afresh and is then added to the sums with its scales, which
+// costs two operations an element: no conversion, because the dots start from a bias that keeps them positive, and a
+// positive integer below 2^23 read as a float is the same integer in units of 2^-149, a subnormal number. Products come
+// in units of 64 rows x kUnitTokens tokens: one unit runs while the one before it is scaled.
+
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/numeric.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
+#include <q4fuse/detail/mainloop/warp_tile.cuh>
+#include <q4fuse/detail/quant/block_scale.cuh>
+#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Sums of a warpgroup, each warp with its own 16 * kRowTiles rows: which rows of W make up the 64 of a product is
+/// free, as long as every warp brings 16.
+template <int kRowTiles, int kTokenTiles>
+class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
+ public:
+  static constexpr int kRequiredArch = 90;
+  static constexpr int kBlockBytes = kQuantBlockBytes;
+  static constexpr float kSumScale = 1.0f;
+  static constexpr int kStagePairs = 2;
+
+  /// `constant` as in warpgroup_layout; row 0 of the warp tile is row `warp_row` of the CTA's.
+  __device__ dot_wgmma_s8(const uint8_t* constant, int warp_row)
+      : bias_(arch::make_repeating_wgmma_descriptor(constant)),
+        row_offset_((warp_row + arch::lane_index() / 4) * kWeightPieceBytes) {}
+
+  /// Adds `pairs` pairs of blocks, of a whole tile. stages.weights() and stages.activations() are those of the pair
+  /// that comes next, once stages.next_pair() has been called; stages.release() says that all products with a stage
+  /// that next_pair() left are done.
+  template <class Stages>
+  __device__ __forceinline__ void multiply(Stages& stages, int pairs) {
+    stages.acquire();
+#pragma unroll 1
+    for (int pair = 0; pair < pairs; ++pair) {
+      // Which unit: for the sake of registers alone.
+      constexpr int kPrepare = Stages::kThroughRegisters ? 4 : 0;
+      const token_blocks stage{arch::make_wgmma_descriptor(stages.activations()), stages.scales()};
+      make_fragments<0>(stages.weights());
+      start<0, 0>(stage);
+      run_units<0, (kPrepare < kBlockUnits ? kPrepare : 0)>(stage, [&] { make_fragments<1>(stages.weights()); });
+      if (stages.at_end() || pair + 1 == pairs) stages.release();
+      if (pair + 1 < pairs) stages.next_pair();
+    }
+  }
+
+ private:
+  /// A pair of blocks of all tokens.
+  struct token_blocks {
+    uint64_t quants;  ///< descriptor
+    const uint8_t* scales;
+  };
+
+  static constexpr int kUnitTiles = 4;
+  static constexpr int kUnitTokens = 8 * kUnitTiles;
+  static constexpr int kBlockUnits = kTokenTiles / kUnitTiles * kRowTiles;
+  static_assert(kTokenTiles % kUnitTiles == 0, "whole units");
+
+  /// Row tiles change fastest: the scales of the tokens serve all of them.
+  static __host__ __device__ constexpr int tokens_of(int unit) { return unit / kRowTiles; }
+  static __host__ __device__ constexpr int rows_of(int unit) { return unit % kRowTiles; }
+  static __host__ __device__ constexpr int buffer_of(int block, int unit) { return (block * kBlockUnits + unit) % 2; }
+
+  /// Scales unit kUnit of the pair, which runs, and those behind it, each while the next one runs. None is left
+  /// running: across a branch the compiler would serialize them. Calls prepare() for block 1 beside unit kPrepareUnit.
+  template <int kUnit, int kPrepareUnit, class Prepare>
+  __device__ __forceinline__ void run_units(const token_blocks& stage, const Prepare& prepare) {
+    if constexpr (kUnit < 2 * kBlockUnits) {
+      constexpr int kNext = kUnit + 1;
+      load_token_scales<kUnit / kBlockUnits, kUnit % kBlockUnits>(stage);
+      if constexpr (kUnit == kPrepareUnit) prepare();
+      if constexpr (kNext < 2 * kBlockUnits) start<kNext / kBlockUnits, kNext % kBlockUnits>(stage);
+      arch::wgmma_wait < kNext<2 * kBlockUnits ? 1 : 0>();
+      scale<kUnit / kBlockUnits, kUnit % kBlockUnits>();
+      run_units<kNext, kPrepareUnit>(stage, prepare);
+    }
+  }
+
+  template <int kBlock, int kUnit>
+  __device__ __forceinline__ void start(const token_blocks& stage) {
+    constexpr int kOffset = tokens_of(kUnit) * kUnitTokens * arch::kSwizzledRowBytes + kBlock * kQuantBlockBytes;
+    auto& dots = dots_[buffer_of(kBlock, kUnit)];
+    arch::wgmma_fence();
+    arch::wgmma_m64k32_s8_start<kUnitTokens>(dots, bias_, bias_);
+    arch::wgmma_m64k32_s8<kUnitTokens>(dots, a_[kBlock][rows_of(kUnit)],
+                                       arch::advance_wgmma_descriptor(stage.quants, kOffset));
+    arch::wgmma_commit();
+  }
+
+  template <int kBlock>
+  __device__ __forceinline__ void make_fragments(const uint8_t* weights) {
+    const int t = arch::lane_index() % 4;
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint8_t* const pair = weights + row_offset_ + (16 * i + 8 * half) * kWeightPieceBytes;
+        const uint32_t quants = load_quants<kBlock>(pair, t);
+        a_[kBlock][i][half] = low_nibbles_x16(quants);
+        a_[kBlock][i][half + 2] = high_nibbles_x16(quants);
+        d4_[kBlock][i][half] = arch::mul_rn(load_weight_scale<kBlock>(pair), kSubnormalWeightFactor);
+      }
+    }
+  }
+
+  template <int kBlock, int kUnit>
+  __device__ __forceinline__ void load_token_scales(const token_blocks& stage) {
+    if constexpr (rows_of(kUnit) == 0) {
+      constexpr int kTokens = 8 * kTokenTiles;
+      const uint8_t* const scales = stage.scales + (kBlock * kTokens + tokens_of(kUnit) * kUnitTokens) * 4;
+#pragma unroll
+      for (int j = 0; j < kUnitTiles / 2; ++j) {
+        d8_[j] = arch::load_shared<float4>(scales + (16 * j + arch::lane_index() % 4 * 4) * 4);
+      }
+    }
+  }
+
+  template <int kBlock, int kUnit>
+  __device__ __forceinline__ void scale() {
+    constexpr int i = rows_of(kUnit);
+    auto& dots = dots_[buffer_of(kBlock, kUnit)];
+#pragma unroll
+    for (int d = 0; d < kUnitTokens / 2; ++d) arch::wgmma_release(dots[d]);
+    // Not kept from unit to unit: registers are scarcer than operations.
+    const weight_scale d4[2] = {make_subnormal_weight_scale(d4_[kBlock][i][0]),
+                                make_subnormal_weight_scale(d4_[kBlock][i][1])};
+#pragma unroll
+    for (int j = 0; j < kUnitTiles; ++j) {
+      const float4& d8 = d8_[j / 2];
+      const float token_scale[2] = {j % 2 == 0 ? d8.x : d8.z, j % 2 == 0 ? d8.y : d8.w};
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float& sum = this->sums_[i][tokens_of(kUnit) * kUnitTiles + j][e];
+        const float dot = arch::bits_to_float(static_cast<uint32_t>(dots[4 * j + e]));
+        sum = arch::fma_rn(arch::fma_rn_subnormal(dot, d4[e / 2].d, d4[e / 2].minus_bias), token_scale[e % 2], sum);
+      }
+    }
+  }
+
+  uint64_t bias_;
+  int row_offset_;
+  uint32_t a_[2][kRowTiles][4];
+  float d4_[2][kRowTiles][2];
+  float4 d8_[(kUnitTiles + 1) / 2];
+  int dots_[2][kUnitTokens / 2];
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

@@ -1,0 +1,150 @@
+#pragma once
+
+// The warps of the warpgroup family that fill shared memory.
+
+#include <q4fuse/detail/arch/mbarrier_sm90.cuh>
+#include <q4fuse/detail/arch/pdl_sm90.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/swizzled_activations.cuh>
+#include <q4fuse/detail/tile/warpgroup_rings.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Where the producers are: a pair of a tile.
+template <class Policy>
+struct pair_walk {
+  tile_walk<Policy> tile;
+  int pair = 0;
+  /// To the next pair; whether that is in another tile.
+  __device__ __forceinline__ bool advance(int padded_pairs) {
+    if (++pair < padded_pairs) return false;
+    pair = 0;
+    tile.advance();
+    return true;
+  }
+};
+
+/// What producers do, pair by pair: weights are copied furthest ahead, activations after them, and converted last.
+template <class Policy>
+class producer {
+ private:
+  using Portion = typename Policy::portion;
+  static constexpr bool kConverts = Policy::kConverts;
+  using memory = warpgroup_memory<Policy>;
+  static constexpr int kThreads = Policy::kProducerWarps * kWarpSize;
+  static constexpr int kPiecePairs = memory::kPiecePairs;
+  /// Pairs by which copies of activations are ahead of those that are passed on. Consumers keep up to two stages.
+  static constexpr int kAhead = Portion::kThroughRegisters ? 1 : kConverts ? kWarpgroupCopies : memory::kStages - 2;
+  /// Pairs by which copies of weights are ahead of those of activations, a quarter of the rows of a piece each. A piece
+  /// must be complete when its first pair is passed on, and its slot must be empty: producers know that of all stages
+  /// that held what they fill now.
+  static constexpr int kWeightsAhead = kPiecePairs - 1;
+  static constexpr int kEmptied = kConverts ? kAhead + memory::kStagePairs * memory::kStages : memory::kStages + 1;
+  static_assert(kWeightsAhead + kEmptied + kPiecePairs - 1 <= kPiecePairs * Policy::kStages, "too few pieces");
+
+ public:
+  __device__ explicit producer(const gemm_arguments& arguments)
+      : arguments_(arguments),
+        thread_(arch::thread_index()),
+        padded_pairs_(memory::padded_pairs(arguments)),
+        activations_(arguments.x, arguments.m, arguments.k_blocks, thread_) {}
+
+  __device__ __forceinline__ void run() {
+    // Weights first, since with dependent launch they alone may be touched before the wait.
+    weights_row_ = weights_.tile.first_row(arguments_);
+#pragma unroll 1
+    for (int i = 0; i < kWeightsAhead; ++i) copy_weights();
+    if (arguments_.dependent) arch::wait_for_dependencies();
+    activations_.begin_tile(copies_.tile.first_token(arguments_));
+#pragma unroll 1
+    for (int i = 0; i < kAhead; ++i) copy();
+    typename memory::place place;
+    const int pairs = memory::pairs(arguments_);
+    int copied = 0;
+#pragma unroll 1
+    for (tile_walk<Policy> tile; !tile.done(arguments_); tile.advance()) {
+#pragma unroll 1
+      for (int pair = 0; pair < padded_pairs_; pair += memory::kStagePairs) {
+        if constexpr (kConverts) {
+          arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
+          convert<0>(pairs - pair, copied, place.slot);
+        } else {
+          wait_for_copies<kAhead - 1>();
+        }
+        arch::fence_proxy_async();
+        arch::sync_warp();
+        if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::full(place.slot));
+        place.advance();
+        if constexpr (!kConverts || Portion::kThroughRegisters) copy();
+      }
+    }
+  }
+
+ private:
+  /// Converts pairs kPair to kStagePairs - 1 of a stage, of which `pairs_left` lie within k, and copies those to come
+  /// into the places that become free.
+  template <int kPair>
+  __device__ __forceinline__ void convert(int pairs_left, int& copied, int slot) {
+    wait_for_copies<kAhead - 1>();
+    if (kPair < pairs_left) activations_.template convert<kPair>(memory::copied(copied), memory::activations(slot));
+    copied = copied + 1 == kWarpgroupCopies ? 0 : copied + 1;
+    // Not ahead of the fence, which would wait for loads.
+    if constexpr (kPair + 1 < memory::kStagePairs || !Portion::kThroughRegisters) copy();
+    if constexpr (kPair + 1 < memory::kStagePairs) convert<kPair + 1>(pairs_left, copied, slot);
+  }
+
+  /// One group of copies, even when nothing is left, so that the count of groups in flight stays the same.
+  __device__ __forceinline__ void copy() {
+    copy_weights();
+    if (!copies_.tile.done(arguments_)) {
+      if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
+      if (copies_.pair * 2 < arguments_.k_blocks) {
+        activations_.fetch(kConverts ? memory::copied(target_.slot) : memory::activations(target_.slot));
+      }
+      target_.advance();
+      if (copies_.advance(padded_pairs_) && !copies_.tile.done(arguments_)) {
+        activations_.begin_tile(copies_.tile.first_token(arguments_));
+      }
+    }
+    commit_copies();
+  }
+
+  __device__ __forceinline__ void copy_weights() {
+    constexpr int kRows = Policy::kTileN / kPiecePairs;
+    if (weights_.tile.done(arguments_)) return;
+    const int piece = weights_.pair / kPiecePairs;
+    const int row = weights_.pair % kPiecePairs * kRows;
+    const int64_t rows_left = arguments_.n - weights_row_ - row;
+    const int blocks = arguments_.k_blocks - piece * kPieceBlocks;
+    copy_piece<kRows, kWeightPieceBytes, kThreads, true>(
+        memory::weights(weights_slot_) + row * kWeightPieceBytes, kWeightPieceBytes, arguments_.w, weights_row_ + row,
+        int64_t{piece} * kWeightPieceBytes, rows_left < kRows ? static_cast<int>(rows_left) : kRows,
+        (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, thread_);
+    if (weights_.advance(padded_pairs_) && !weights_.tile.done(arguments_)) {
+      weights_row_ = weights_.tile.first_row(arguments_);
+    }
+    if (weights_.pair % kPiecePairs == 0) weights_slot_ = weights_slot_ + 1 == Policy::kStages ? 0 : weights_slot_ + 1;
+  }
+
+  const gemm_arguments& arguments_;
+  int thread_;
+  int padded_pairs_;
+  pair_walk<Policy> weights_;
+  int64_t weights_row_ = 0;  ///< the first one of their tile
+  int weights_slot_ = 0;
+  pair_walk<Policy> copies_;
+  ring_place<kConverts ? kWarpgroupCopies : memory::kStages> target_;
+  swizzled_activations<Portion, kThreads, Policy::kTileM> activations_;
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END

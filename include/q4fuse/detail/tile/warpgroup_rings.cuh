@@ -1,0 +1,135 @@
+#pragma once
+
+// What the specialized warps of the warpgroup family share: tiles, rings and their barriers.
+
+#include <q4fuse/detail/arch/mbarrier_sm90.cuh>
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/arch/wgmma_sm90.cuh>
+#include <q4fuse/detail/quant/block_scale.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/raster.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// What the kernel of a policy for a kind of activations adds to it. The registers that a thread has at the launch, all
+/// of the multiprocessor's by the number of threads, go to the consumers as far as the producers can spare them.
+template <class Policy, class Portion>
+struct warpgroup_policy : Policy {
+  using portion = Portion;
+  static constexpr bool kConverts = !Portion::kAsTheyAre;
+  static constexpr int kProducerWarps = Portion::kProducerWarps;
+  static constexpr int kThreads = Policy::kThreads + kProducerWarps * kWarpSize;
+  static constexpr int kProducerRegisters = Policy::kTileN > 128 && kProducerWarps == 8 ? 56 : 72;
+  static constexpr int kConsumerRegisters =
+      (65536 / kThreads / 8 * 8 * kThreads / kWarpSize - kProducerRegisters * kProducerWarps) / Policy::kWarps / 8 * 8;
+};
+
+/// A place in a ring of kSlots stages, counted over all tiles of the CTA.
+template <int kSlots>
+struct ring_place {
+  int slot = 0;
+  int parity = 0;  ///< of the phase in which the slot is filled
+  __device__ __forceinline__ void advance() {
+    if (++slot == kSlots) {
+      slot = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/// The tiles of one CTA, in the order in which it computes them. Knows their index alone: everything else is worth
+/// computing again once a tile, because it would take registers from the sums.
+template <class Policy>
+class tile_walk {
+ public:
+  __device__ __forceinline__ bool done(const gemm_arguments& arguments) const {
+    return index_ >= tiles_n(arguments) * tiles_m(arguments);
+  }
+  __device__ __forceinline__ void advance() { index_ += static_cast<uint32_t>(arch::cta_count()); }
+  __device__ __forceinline__ int64_t first_row(const gemm_arguments& arguments) const {
+    return int64_t{locate(arguments).n} * Policy::kTileN;
+  }
+  __device__ __forceinline__ int64_t first_token(const gemm_arguments& arguments) const {
+    return int64_t{locate(arguments).m} * Policy::kTileM;
+  }
+
+ private:
+  static __device__ __forceinline__ uint32_t tiles_n(const gemm_arguments& arguments) {
+    return static_cast<uint32_t>(ceil_div(arguments.n, Policy::kTileN));
+  }
+  static __device__ __forceinline__ uint32_t tiles_m(const gemm_arguments& arguments) {
+    return static_cast<uint32_t>(ceil_div(arguments.m, Policy::kTileM));
+  }
+  __device__ __forceinline__ tile_coordinates locate(const gemm_arguments& arguments) const {
+    return rasterize(index_, tiles_n(arguments), tiles_m(arguments), kBandTokens / Policy::kTileM);
+  }
+
+  uint32_t index_ = static_cast<uint32_t>(arch::cta_index());
+};
+
+/// Shared memory of a warpgroup kernel. Everything moves in pairs of blocks. A tile has whole pieces of k: stages that
+/// lie beyond k pass through the ring with nothing in them, so that pieces and stages stay in step.
+template <class Policy>
+class warpgroup_memory {
+ public:
+  static constexpr bool kConverts = Policy::kConverts;
+  static constexpr warpgroup_layout kMap =
+      make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes);
+  static constexpr int kStagePairs = warpgroup_stage_pairs(Policy::kBlockBytes);
+  static constexpr int kPiecePairs = kPieceBlocks / 2;
+  /// Activations that are multiplied as they are need no place for copies: it holds two more stages.
+  static constexpr int kStages = warpgroup_stages(Policy::kBlockBytes) + (kConverts ? 0 : kWarpgroupCopies);
+  static_assert(kConverts || kMap.copy == kMap.activation_stage, "a copy is a stage");
+  static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
+                    kMap.activation_stage % arch::kSwizzledTileAlignment == 0,
+                "wgmma finds rows by their address");
+  static_assert(2 * kStages <= kWarpgroupBarriers, "a barrier each");
+  using place = ring_place<kStages>;
+
+  static __device__ __forceinline__ int pairs(const gemm_arguments& arguments) {
+    return static_cast<int>(ceil_div(arguments.k_blocks, 2));
+  }
+  static __device__ __forceinline__ int padded_pairs(const gemm_arguments& arguments) {
+    return static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks)) * kPiecePairs;
+  }
+  static __device__ __forceinline__ uint8_t* activations(int slot) {
+    return arch::shared_memory() + kMap.activations + slot * kMap.activation_stage;
+  }
+  static __device__ __forceinline__ uint8_t* copied(int slot) {
+    return arch::shared_memory() + kMap.copies + slot * kMap.copy;
+  }
+  static __device__ __forceinline__ uint8_t* weights(int slot) {
+    return arch::shared_memory() + kMap.weights + slot * kMap.weight_stage;
+  }
+  static __device__ __forceinline__ uint8_t* full(int slot) {
+    return arch::shared_memory() + kMap.barriers + slot * arch::kMbarrierBytes;
+  }
+  static __device__ __forceinline__ uint8_t* empty(int slot) { return full(kStages + slot); }
+
+  /// By all threads.
+  static __device__ __forceinline__ void prepare() {
+    if (arch::thread_index() == 0) {
+#pragma unroll
+      for (int slot = 0; slot < kStages; ++slot) {
+        arch::mbarrier_init(full(slot), Policy::kProducerWarps);
+        arch::mbarrier_init(empty(slot), Policy::kWarps);
+      }
+    }
+    if (Policy::kBlockBytes == kQuantBlockBytes && arch::thread_index() < 64) {
+      arch::store_shared<uint4>(arch::shared_memory() + kMap.constant + arch::thread_index() * 16,
+                                uint4{kBiasOperand, kBiasOperand, kBiasOperand, kBiasOperand});
+      arch::fence_proxy_async();
+    }
+    arch::sync_cta();
+  }
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
