@@ -241,7 +241,7 @@ TEST(plan, every_config_is_the_choice_for_some_shape) {
   }
 }
 
-constexpr device_info kH200{132, 90, 227 * kKib};
+constexpr device_info kH200{132, 90, 227 * kKib, true};
 
 double time_of(const gemm_plan& chosen, const gemm_shape& shape) {
   const double gemm = q4fuse::detail::estimated_time(chosen.config, shape, kH200, chosen.source, chosen.math);

@@ -71,7 +71,7 @@ constexpr double cluster_tile_time(const kernel_config& config, const gemm_shape
   const int64_t ctas = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m) * config.cluster_k;
   const auto busiest = static_cast<double>(ceil_div(ctas, device.sm_count > 0 ? device.sm_count : 1));
   const double area = static_cast<double>(config.tile_n) * config.tile_m;
-  const double cta = config.cluster_k * (0.22 + 0.00015 * area) + slice * (0.26 + 0.000235 * area);
+  const double cta = config.cluster_k * (0.22 + 0.00015 * area) + slice * (0.272 + 0.000235 * area);
   const double time = 2.4 + (busiest > 1.0 ? busiest : 1.22 - 0.00002 * area) * cta;
   if (source == pipeline::separate) return time;
   const double conversion = (0.2 + 0.0075 * config.tile_m) * (config.tile_m >= 64 ? 1.75 : 1.0);
