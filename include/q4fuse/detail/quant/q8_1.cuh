@@ -103,58 +103,39 @@ __device__ __forceinline__ q8_1_scaling scale_block(const uint4& halves) {
   return scaling;
 }
 
-/// A lane's elements.
-struct lane_values {
-  float x[kHalvesPerLane];
-};
-__device__ __forceinline__ lane_values to_floats(const uint4& halves) {
+/// A lane's quants, each the low byte of a word, by `quantize`.
+template <class Quantize>
+__device__ __forceinline__ void quantize_lane(q8_1_lane& lane, const uint4& halves, const Quantize& quantize) {
   const uint32_t words[4] = {halves.x, halves.y, halves.z, halves.w};
-  lane_values values;
+  uint32_t q[2][4];
 #pragma unroll
   for (int i = 0; i < kHalvesPerLane / 2; ++i) {
     const float2 two = arch::half2_to_float2(words[i]);
-    values.x[2 * i] = two.x;
-    values.x[2 * i + 1] = two.y;
+    q[i / 2][i % 2 * 2] = quantize(two.x);
+    q[i / 2][i % 2 * 2 + 1] = quantize(two.y);
   }
-  return values;
+  lane.qs[0] = pack_low_bytes(q[0]);
+  lane.qs[1] = pack_low_bytes(q[1]);
 }
-
-/// Their quants, each the low byte of a word.
-struct lane_quants {
-  uint32_t q[2][4];
-};
-__device__ __forceinline__ lane_quants quantize_as_reference(const lane_values& values, const q8_1_scaling& scaling) {
-  lane_quants quants;
-#pragma unroll
-  for (int i = 0; i < kHalvesPerLane; ++i) {
-    quants.q[i / 4][i % 4] = quantize_as_reference(values.x[i], scaling.d != 0.0f ? scaling.inverse : 0.0f);
-  }
-  return quants;
+__device__ __forceinline__ void quantize_lane_as_reference(q8_1_lane& lane, const uint4& halves,
+                                                           const q8_1_scaling& scaling) {
+  const float inverse = scaling.d != 0.0f ? scaling.inverse : 0.0f;
+  quantize_lane(lane, halves, [&](float x) { return quantize_as_reference(x, inverse); });
 }
-__device__ __forceinline__ lane_quants quantize_without_ties(const lane_values& values, const q8_1_scaling& scaling) {
+__device__ __forceinline__ void quantize_lane_without_ties(q8_1_lane& lane, const uint4& halves,
+                                                           const q8_1_scaling& scaling) {
   const float nudged = nudged_inverse(scaling.amax, scaling.inverse);
-  lane_quants quants;
-#pragma unroll
-  for (int i = 0; i < kHalvesPerLane; ++i) {
-    quants.q[i / 4][i % 4] = quantize_without_ties(values.x[i], nudged);
-  }
-  return quants;
+  quantize_lane(lane, halves, [&](float x) { return quantize_without_ties(x, nudged); });
 }
 
 /// Encodes the blocks held by a warp, all 32 lanes taking part.
 template <bool kWithSum>
 __device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
   const q8_1_scaling scaling = scale_block(halves);
-  const lane_values values = to_floats(halves);
-  lane_quants quants;
-  if (scaling.ties_possible) {
-    quants = quantize_as_reference(values, scaling);
-  } else {
-    quants = quantize_without_ties(values, scaling);
-  }
   q8_1_lane lane;
-  lane.qs[0] = pack_low_bytes(quants.q[0]);
-  lane.qs[1] = pack_low_bytes(quants.q[1]);
+  // Either way converts the halves: once for both costs registers, and a tenth of the time of a fused tile kernel.
+  quantize_lane_without_ties(lane, halves, scaling);
+  if (scaling.ties_possible) quantize_lane_as_reference(lane, halves, scaling);
   lane.scale = arch::float_to_half_rn(scaling.d);
   if constexpr (kWithSum) {
     constexpr uint32_t kOnes = 0x01010101u;
@@ -175,19 +156,14 @@ __device__ __forceinline__ void encode_q8_1(q8_1_lane (&lanes)[kCount], const ui
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
     scaling[i] = scale_block(halves[i]);
-    const lane_quants quants = quantize_without_ties(to_floats(halves[i]), scaling[i]);
-    lanes[i].qs[0] = pack_low_bytes(quants.q[0]);
-    lanes[i].qs[1] = pack_low_bytes(quants.q[1]);
+    quantize_lane_without_ties(lanes[i], halves[i], scaling[i]);
     lanes[i].scale = arch::float_to_half_rn(scaling[i].d);
     ties_possible = ties_possible || scaling[i].ties_possible;
   }
   if (ties_possible) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      if (!scaling[i].ties_possible) continue;
-      const lane_quants quants = quantize_as_reference(to_floats(halves[i]), scaling[i]);
-      lanes[i].qs[0] = pack_low_bytes(quants.q[0]);
-      lanes[i].qs[1] = pack_low_bytes(quants.q[1]);
+      if (scaling[i].ties_possible) quantize_lane_as_reference(lanes[i], halves[i], scaling[i]);
     }
   }
 }
