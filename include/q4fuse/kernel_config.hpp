@@ -65,6 +65,7 @@ struct kernel_config {
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
 
+  /// Those that multiply; the warpgroup family has others that fill shared memory, by the activations' source.
   __host__ __device__ constexpr int warps() const { return warps_n * warps_m * warps_k; }
   __host__ __device__ constexpr int threads() const { return warps() * detail::kWarpSize; }
 
