@@ -137,15 +137,10 @@ constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
-/// Whether the sums of a tile are added over warps or CTAs.
-__host__ __device__ constexpr bool shares_k(const kernel_config& config) {
-  return config.warps_k > 1 || config.cluster_k > 1;
-}
-
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits
 /// hide behind each other.
 __host__ __device__ constexpr int tile_ctas(const kernel_config& config) {
-  return shares_k(config) && config.threads() < 512 ? 512 / config.threads() : 1;
+  return config.cluster_k > 1 && config.threads() < 512 ? 512 / config.threads() : 1;
 }
 
 /// Bytes that a block takes in the activation tile.
@@ -168,7 +163,7 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
   const int block_bytes = detail::activation_block_bytes(config.instruction);
   if (config.family == kernel_family::tile) {
     return detail::make_tile_layout(config.tile_n, config.tile_m, config.stages, detail::activation_stages(config),
-                                    block_bytes, detail::shares_k(config) ? config.warps_k : 0)
+                                    block_bytes, config.cluster_k > 1 ? config.warps_k : 0)
         .total;
   }
   if (config.family == kernel_family::warpgroup) {

@@ -25,7 +25,6 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kRequiredArch = 90;
   static constexpr int kBlockBytes = kFp16BlockBytes;
   static constexpr float kSumScale = 1.0f;
-  static constexpr int kStagePairs = 1;
 
   __device__ dot_wgmma(const uint8_t* /*constant*/, int warp_row) : row_offset_(warp_row * kWeightPieceBytes) {}
 

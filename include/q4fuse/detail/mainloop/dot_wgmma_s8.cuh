@@ -29,7 +29,6 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kRequiredArch = 90;
   static constexpr int kBlockBytes = kQuantBlockBytes;
   static constexpr float kSumScale = 1.0f;
-  static constexpr int kStagePairs = 2;
 
   /// `constant` as in warpgroup_layout; row 0 of the warp tile is row `warp_row` of the CTA's.
   __device__ dot_wgmma_s8(const uint8_t* constant, int warp_row)
@@ -49,7 +48,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
       const token_blocks stage{arch::make_wgmma_descriptor(stages.activations()), stages.scales()};
       make_fragments<0>(stages.weights());
       start<0, 0>(stage);
-      run_units<0, (kPrepare < kBlockUnits ? kPrepare : 0)>(stage, [&] { make_fragments<1>(stages.weights()); });
+      run_units<0, kPrepare>(stage, [&] { make_fragments<1>(stages.weights()); });
       if (stages.at_end() || pair + 1 == pairs) stages.release();
       if (pair + 1 < pairs) stages.next_pair();
     }
@@ -65,7 +64,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static constexpr int kUnitTiles = 4;
   static constexpr int kUnitTokens = 8 * kUnitTiles;
   static constexpr int kBlockUnits = kTokenTiles / kUnitTiles * kRowTiles;
-  static_assert(kTokenTiles % kUnitTiles == 0, "whole units");
+  static_assert(kTokenTiles % kUnitTiles == 0 && kBlockUnits > 4, "whole units, and one beside which to prepare");
 
   /// Row tiles change fastest: the scales of the tokens serve all of them.
   static __host__ __device__ constexpr int tokens_of(int unit) { return unit / kRowTiles; }
@@ -152,7 +151,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   int row_offset_;
   uint32_t a_[2][kRowTiles][4];
   float d4_[2][kRowTiles][2];
-  float4 d8_[(kUnitTiles + 1) / 2];
+  float4 d8_[kUnitTiles / 2];
   int dots_[2][kUnitTokens / 2];
 };
 

@@ -89,8 +89,8 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_tiles(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
 }
 
-/// Microseconds of a warpgroup kernel, within 5 % of what was measured: rounds of tiles over the device times the cost
-/// of a pair of blocks, with a fixed part and a part by token. Exact dots have one tile.
+/// Microseconds of a warpgroup kernel, a fit to times with activations in the L2: rounds of tiles over the device times
+/// the cost of a pair of blocks, with a fixed part and a part by token. Exact dots have one tile.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
   const bool fused = source == pipeline::fused;

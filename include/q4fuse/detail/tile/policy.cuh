@@ -49,7 +49,9 @@ struct policy {
   static constexpr int kWarpsK = kConfig.warps_k;
   static constexpr int kStages = kConfig.stages;
   static constexpr int kClusterK = kConfig.cluster_k;
-  static constexpr bool kSharesK = shares_k(kConfig);
+  static constexpr bool kSharesK = kClusterK > 1;
+  static_assert(kConfig.family != kernel_family::tile || kWarpsK == 1 || kSharesK,
+                "warps of a tile share k where CTAs do");
   static constexpr int kRequiredArch = required_arch(kConfig);
   static constexpr int kWarps = kConfig.warps();
   static constexpr int kThreads = kConfig.threads();
