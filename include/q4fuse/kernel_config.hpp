@@ -96,9 +96,13 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 4},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 4},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -143,6 +147,9 @@ __host__ __device__ constexpr int tile_ctas(const kernel_config& config) {
   return config.cluster_k > 1 && config.threads() < 512 ? 512 / config.threads() : 1;
 }
 
+/// The same of a warpgroup kernel: tiles of few tokens have registers and shared memory to spare.
+__host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config) { return config.tile_m <= 64 ? 2 : 1; }
+
 /// Bytes that a block takes in the activation tile.
 constexpr int activation_block_bytes(dot_instruction instruction) {
   return multiplies_halves(instruction)                    ? kFp16BlockBytes
@@ -167,7 +174,8 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
-    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes).total;
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.cluster_k > 1)
+        .total;
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
   return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n, config.stages,

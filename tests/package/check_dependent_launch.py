@@ -1,7 +1,8 @@
 """Reads in the machine code of sm_90a what the kernels of a source do before they wait for the kernel ahead of them.
 
-Reachable without passing a wait: asynchronous 16-byte copies, at least one of them, and no other access to global
-memory. Other loads of global memory exist, and so are reachable only through a wait.
+Reachable without passing a wait: asynchronous 16-byte copies or tensor copies, at least one of them, and no other
+access to global memory. Other loads of global memory, or more tensor copies, exist, and so are reachable only through a
+wait.
 """
 
 import argparse
@@ -16,8 +17,12 @@ INSTRUCTION = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(?:(@!?U?P\w+)\s+)?(\S+)\s
 GLOBAL = re.compile(r"(LD|LDG|LDGSTS|ST|STG|ATOM|ATOMG|RED|REDG|UBLKCP|UTMALDG)(\.|$)")
 
 
+def is_tensor_copy(opcode):
+    return opcode.startswith("UTMALDG")
+
+
 def is_weight_copy(opcode):
-    return opcode.startswith("LDGSTS") and opcode.endswith(".128")
+    return opcode.startswith("LDGSTS") and opcode.endswith(".128") or is_tensor_copy(opcode)
 
 
 def is_load(opcode):
@@ -61,13 +66,15 @@ def faults(code):
     if waits == 0:
         yield "no wait"
         return
-    early = {code[index][2] for index in reachable_without_wait(code)}
+    reachable = reachable_without_wait(code)
+    early = {code[index][2] for index in reachable}
     for opcode in sorted(early):
         if GLOBAL.match(opcode) and not is_weight_copy(opcode):
             yield f"{opcode} above the wait"
     if not any(is_weight_copy(opcode) for opcode in early):
         yield "no copy of weights above the wait"
-    if not any(is_load(opcode) for _, _, opcode, _ in code):
+    late_copy = any(is_tensor_copy(opcode) for index, (_, _, opcode, _) in enumerate(code) if index not in reachable)
+    if not late_copy and not any(is_load(opcode) for _, _, opcode, _ in code):
         yield "no load of activations at all"
 
 

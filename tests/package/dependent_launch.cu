@@ -1,5 +1,6 @@
 // Every GEMM kernel as it runs when launched dependent and aligned: what is known here folds, so that the one path left
-// can be read in the machine code. Narrower accesses tell copies of X from those of W where both are asynchronous.
+// can be read in the machine code. Narrower accesses tell copies of X from those of W where both are asynchronous. The
+// warpgroup family is there twice, with tensor copies and without.
 
 #include <q4fuse/detail/kernel/gemm_kernels.cuh>
 
@@ -20,10 +21,12 @@ constexpr int threads() {
   }
 }
 
-template <int kIndex, template <int, int> class Activations, int kAccessBytes>
-__global__ void __launch_bounds__(threads<kIndex, Activations>(), 1) dependent_kernel(gemm_arguments arguments) {
+template <int kIndex, template <int, int> class Activations, int kAccessBytes, bool kTensorCopies>
+__global__ void __launch_bounds__(threads<kIndex, Activations>(), 1)
+    dependent_kernel(gemm_arguments arguments, const __grid_constant__ warpgroup_tensor_maps maps) {
   using config = policy<kIndex>;
   arguments.dependent = true;
+  arguments.tensor_copies = kTensorCopies;
   arguments.w.access_bytes = 16;
   arguments.x.access_bytes = config::kConfig.family == kernel_family::warpgroup ? 8 : kAccessBytes;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
@@ -31,14 +34,16 @@ __global__ void __launch_bounds__(threads<kIndex, Activations>(), 1) dependent_k
   } else if constexpr (config::kConfig.family == kernel_family::tile) {
     tile_mainloop<config, Activations>(arguments, 0, 0);
   } else {
-    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments);
+    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments, maps);
   }
 }
 
 template <math_mode kMath, int kIndex, template <int, int> class Activations, int kAccessBytes>
 bool exists() {
   if constexpr (q4fuse::serves(q4fuse::kKernelConfigs[kIndex].instruction, kMath)) {
-    return reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes>) != nullptr;
+    constexpr bool kWarpgroup = q4fuse::kKernelConfigs[kIndex].family == kernel_family::warpgroup;
+    return reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, false>) != nullptr &&
+           reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, kWarpgroup>) != nullptr;
   }
   return true;
 }

@@ -144,7 +144,10 @@ class gpu {
 
   // Barriers that lie in shared memory, as 8 bytes that hold kMbarrierContent.
   void mbarrier_init(void* barrier, int arrivals, const site& where);
-  void mbarrier_arrive(void* barrier, const site& where);
+  void mbarrier_arrive(void* barrier, const site& where) { mbarrier_arrive_expecting(barrier, 0, where); }
+  void mbarrier_arrive_expecting(void* barrier, int64_t bytes, const site& where);
+  /// That the running thread copies a tile to shared memory, whose bytes count on a barrier.
+  void note_tensor_copy(const void* shared, size_t alignment, void* barrier, int64_t bytes, const site& where);
   void mbarrier_wait(void* barrier, int parity, const site& where);
 
   /// Changes nothing here, but every warp of the warpgroup must ask for the same changes in the same order.

@@ -65,14 +65,21 @@ void gpu::require_past(const mbarrier::phase& phase, fault_kind kind, size_t off
 
 /// The arrival that completes a phase begins the next. One that is counted there although it might have come before
 /// that is one too many for its phase.
-void gpu::mbarrier_arrive(void* barrier, const site& where) {
+void gpu::mbarrier_arrive_expecting(void* barrier, int64_t bytes, const site& where) {
   mbarrier& target = initialized(barrier, where);
   require_past(target.before, fault_kind::mbarrier_overrun, shared_.offset_of(barrier), where);
   const moment m = now();
   target.running.arrivals.push_back({m.now, where});
   target.running.passed_on.join(clock_.arrive(current_->index, [this] { return next_interval(); }));
   target.running.dependencies_done |= current_->dependencies_done;
+  target.running.expected_bytes += bytes;
   if (static_cast<int>(target.running.arrivals.size()) < target.expected) return;
+  if (target.running.copied_bytes != target.running.expected_bytes) {
+    raise(report_of(fault_kind::mbarrier_invalid, shared_.offset_of(barrier),
+                    "its phase expects " + std::to_string(target.running.expected_bytes) + " bytes of copies, and " +
+                        std::to_string(target.running.copied_bytes) + " were asked for"),
+          where);
+  }
 
   ++totals_.barriers;
   ++target.completed;
@@ -84,6 +91,12 @@ void gpu::mbarrier_arrive(void* barrier, const site& where) {
     thread.mbarrier = -1;
     thread.warp->runnable |= 1u << (index % kWarpSize);
   }
+}
+
+void gpu::note_tensor_copy(const void* shared, size_t alignment, void* barrier, int64_t bytes, const site& where) {
+  const size_t offset = shared_.offset_of(shared);
+  if ((offset - cta_offset(current_->rank)) % alignment != 0) refuse_shared_address(shared, 1, alignment, where);
+  initialized(barrier, where).running.copied_bytes += bytes;
 }
 
 /// A parity stands for every other phase. Which one is meant is certain for a thread that knows the phase before to

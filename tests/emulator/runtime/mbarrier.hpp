@@ -21,6 +21,8 @@ struct mbarrier {
       site where;
     };
     std::vector<arrival> arrivals;
+    int64_t expected_bytes = 0;  ///< of tensor copies
+    int64_t copied_bytes = 0;
     past passed_on;  ///< what all who have arrived knew and had done
     bool dependencies_done = false;
   };

@@ -33,6 +33,17 @@ __device__ __forceinline__ void mbarrier_arrive(void* barrier) {
       : "memory");
 }
 
+/// One arrival, after which the phase also waits for so many bytes of tensor copies. Those may have been asked for
+/// before: the phase cannot end without the arrival.
+template <int kRequired = 90>
+__device__ __forceinline__ void mbarrier_arrive_expecting(void* barrier, int bytes) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(barrier))),
+               "r"(bytes)
+               : "memory");
+}
+
 /// Waits until the phase of that parity has ended: phases count from 0, and the one before the first, of parity 1, is
 /// taken to have ended. The thread then sees what every arrival passes on.
 template <int kRequired = 90>

@@ -51,11 +51,13 @@ template <int kIndex, template <int, int> class Activations>
 using warpgroup_config = warpgroup_policy<policy<kIndex>, typename Activations<kWarpSize, 1>::portion>;
 
 template <int kIndex, template <int, int> class Activations>
-__global__ void __launch_bounds__(warpgroup_config<kIndex, Activations>::kThreads, 1)
-    warpgroup_kernel(gemm_arguments arguments) {
+__global__ void __launch_bounds__(warpgroup_config<kIndex, Activations>::kThreads,
+                                  warpgroup_config<kIndex, Activations>::kCtas)
+    warpgroup_kernel(const __grid_constant__ gemm_arguments arguments,
+                     const __grid_constant__ warpgroup_tensor_maps maps) {
   if constexpr (arch::kTargetHasWgmma) {
     allow_dependents();
-    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments);
+    warpgroup_mainloop<warpgroup_config<kIndex, Activations>>(arguments, maps);
   }
 }
 

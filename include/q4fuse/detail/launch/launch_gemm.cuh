@@ -5,6 +5,7 @@
 #include <q4fuse/detail/kernel/gemm_kernels.cuh>
 #include <q4fuse/detail/launch/launch.cuh>
 #include <q4fuse/detail/launch/launch_quantize.cuh>
+#include <q4fuse/detail/launch/tensor_map.cuh>
 #include <q4fuse/detail/launch/validate.hpp>
 #include <q4fuse/gemm.cuh>
 
@@ -12,6 +13,21 @@
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
+
+/// For the warpgroup family, where rows allow it: those of W consist of whole pieces then.
+template <class Config>
+bool encode_tensor_maps(const gemm_arguments& arguments, warpgroup_tensor_maps* maps) {
+  if (arguments.w.access_bytes != 16 || arguments.x.access_bytes != 16) return false;
+  using portion = typename Config::portion;
+  if (arguments.m > INT32_MAX || arguments.n > INT32_MAX) return false;  // coordinates
+  return encode_tensor_map({arguments.w.base, arguments.w.row_bytes, arguments.w.row_bytes, arguments.n,
+                            kWeightPieceBytes, Config::kTileN, false},
+                           &maps->w) &&
+         encode_tensor_map(
+             {arguments.x.base, arguments.x.row_bytes, int64_t{arguments.k_blocks} * portion::kSourceBlockBytes,
+              arguments.m, portion::kCopyPairs * 2 * portion::kSourceBlockBytes, Config::kTileM, portion::kAsTheyAre},
+             &maps->x);
+}
 
 template <int kIndex, template <int, int> class Activations>
 status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& shape, const device_info& device,
@@ -27,20 +43,28 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
   } else {
     const int64_t tiles = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
-    if constexpr (config::kConfig.family == kernel_family::tile) {
-      grid.cluster_ctas = config::kClusterK;
-      grid.ctas = tiles * grid.cluster_ctas;
+    grid.cluster_ctas = config::kClusterK;
+    grid.ctas = tiles * grid.cluster_ctas;
+    if constexpr (config::kConfig.family == kernel_family::tile || config::kSharesK) {
       if (arguments.dependent && grid.ctas <= device.sm_count) {
         // Launched while the kernel ahead still runs, two CTAs would share whatever multiprocessor is free first, and
         // leave others idle: with more than half of the shared memory each stays alone.
         const int64_t half = device.shared_memory_per_block / 2 + 1024;
         if (grid.shared_bytes < half) grid.shared_bytes = half;
       }
+    }
+    if constexpr (config::kConfig.family == kernel_family::tile) {
       return launch(tile_kernel<kIndex, Activations>, grid, arguments);
     } else {
-      grid.threads = warpgroup_config<kIndex, Activations>::kThreads;
-      grid.ctas = tiles < device.sm_count ? tiles : device.sm_count;
-      return launch(warpgroup_kernel<kIndex, Activations>, grid, arguments);
+      using warpgroup = warpgroup_config<kIndex, Activations>;
+      grid.threads = warpgroup::kThreads;
+      // Without a cluster CTAs stay for several tiles.
+      const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas;
+      if (!config::kSharesK && grid.ctas > resident) grid.ctas = resident;
+      warpgroup_tensor_maps maps{};
+      gemm_arguments with_copies = arguments;
+      with_copies.tensor_copies = encode_tensor_maps<warpgroup>(arguments, &maps);
+      return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <q4fuse/detail/arch/register_share_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/epilogue/store.cuh>
+#include <q4fuse/detail/mainloop/warpgroup_copies.cuh>
 #include <q4fuse/detail/mainloop/warpgroup_producer.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
@@ -29,6 +30,8 @@ namespace detail Q4FUSE_HIDDEN {
 template <class Policy>
 class full_stages {
  public:
+  __device__ explicit full_stages(bool tensor_copies) : waits_for_weights_(tensor_copies) {}
+
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
   static constexpr bool kThroughRegisters = Policy::portion::kThroughRegisters;
@@ -39,7 +42,7 @@ class full_stages {
     activations_ = memory::activations(next_.slot);
     next_.advance();
     pair_ = 0;
-    weights_ = memory::weights(piece_);
+    acquire_weights();
   }
   /// Whether the next pair is in another stage.
   __device__ __forceinline__ bool at_end() const { return (pair_ + 1) % kPairs == 0; }
@@ -52,8 +55,8 @@ class full_stages {
       next_.advance();
       if (pair_ == kPieceBlocks / 2) {
         pair_ = 0;
-        next_piece();
-        weights_ = memory::weights(piece_);
+        piece_.advance();
+        acquire_weights();
       }
     }
   }
@@ -78,25 +81,41 @@ class full_stages {
       next_.advance();
       release();
     }
-    next_piece();
+    piece_.advance();
   }
 
  private:
-  __device__ __forceinline__ void next_piece() { piece_ = piece_ + 1 == Policy::kStages ? 0 : piece_ + 1; }
+  __device__ __forceinline__ void acquire_weights() {
+    if (waits_for_weights_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
+    weights_ = memory::weights(piece_.slot);
+  }
 
   typename memory::place next_;
   int done_ = 0;
-  int piece_ = 0;
+  ring_place<Policy::kStages> piece_;
+  bool waits_for_weights_;
   int pair_ = 0;
   const uint8_t* activations_ = nullptr;
   const uint8_t* weights_ = nullptr;
 };
 
+/// Where k is shared, before sums take the rings' place. Not inside the branches of the roles, for whose registers'
+/// sake they never join: so that all threads stand at one barrier.
+__device__ __forceinline__ void leave_rings() { arch::sync_cta(); }
+
+/// By all threads of a cluster, which has one tile.
+template <class Policy>
+__device__ __forceinline__ void store_shared_sums(const gemm_arguments& arguments) {
+  const tile_walk<Policy> tile;
+  store_shared_tile<Policy>(reinterpret_cast<const float*>(arch::shared_memory()), arguments, tile.first_row(arguments),
+                            tile.first_token(arguments), static_cast<int>(arch::cta_index() % Policy::kClusterK));
+}
+
 template <class Policy>
 __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   using memory = warpgroup_memory<Policy>;
   const int warp_row = (arch::warp_index() - Policy::kProducerWarps) * Policy::kWarpRows;
-  full_stages<Policy> stages;
+  full_stages<Policy> stages(arguments.tensor_copies);
   if (arguments.dependent) arch::wait_for_dependencies();  // the kernel ahead may still read what was in Y
   const int pairs = memory::pairs(arguments);
   const int skipped =
@@ -105,20 +124,36 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   for (tile_walk<Policy> tile; !tile.done(arguments); tile.advance()) {
     typename Policy::dot dot(arch::shared_memory() + memory::kMap.constant, warp_row);
     dot.clear();
-    dot.multiply(stages, pairs);
+    if (!Policy::kSharesK || pairs > 0) dot.multiply(stages, pairs);
     stages.skip(skipped);
-    store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments));
+    if constexpr (Policy::kSharesK) {
+      leave_rings();
+      place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0, 0);
+      store_shared_sums<Policy>(arguments);
+    } else {
+      store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments));
+    }
   }
 }
 
 template <class Policy>
-__device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& arguments) {
-  static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and all of k");
-  warpgroup_memory<Policy>::prepare();
+__device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_k, const warpgroup_tensor_maps& maps) {
+  static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and the CTA's k");
+  const gemm_arguments arguments = slice_of_k<Policy>(all_of_k);
+  warpgroup_memory<Policy>::prepare(arguments);
   // The first warps, because the schedulers prefer those: what waits for stages then comes last.
   if (arch::thread_index() < Policy::kProducerWarps * kWarpSize) {
     arch::lower_registers<Policy::kProducerRegisters>();
-    producer<Policy>(arguments).run();
+    if (arguments.tensor_copies) {
+      produce_by_tensor_copies<Policy>(arguments, maps);
+    } else {
+      producer<Policy>(arguments).run();
+    }
+    if constexpr (Policy::kSharesK) {
+      wait_for_copies<0>();
+      leave_rings();
+      store_shared_sums<Policy>(arguments);
+    }
   } else {
     arch::raise_registers<Policy::kConsumerRegisters>();
     consume<Policy>(arguments);

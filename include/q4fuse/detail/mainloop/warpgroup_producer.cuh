@@ -43,7 +43,9 @@ class producer {
   static constexpr int kThreads = Policy::kProducerWarps * kWarpSize;
   static constexpr int kPiecePairs = memory::kPiecePairs;
   /// Pairs by which copies of activations are ahead of those that are passed on. Consumers keep up to two stages.
-  static constexpr int kAhead = Portion::kThroughRegisters ? 1 : kConverts ? kWarpgroupCopies : memory::kStages - 2;
+  static constexpr int kAhead = Portion::kThroughRegisters ? 1
+                                : kConverts                ? memory::kPairCopies - 1
+                                                           : memory::kStages - 2;
   /// Pairs by which copies of weights are ahead of those of activations, a quarter of the rows of a piece each. A piece
   /// must be complete when its first pair is passed on, and its slot must be empty: producers know that of all stages
   /// that held what they fill now.
@@ -95,8 +97,9 @@ class producer {
   template <int kPair>
   __device__ __forceinline__ void convert(int pairs_left, int& copied, int slot) {
     wait_for_copies<kAhead - 1>();
-    if (kPair < pairs_left) activations_.template convert<kPair>(memory::copied(copied), memory::activations(slot));
-    copied = copied + 1 == kWarpgroupCopies ? 0 : copied + 1;
+    if (kPair < pairs_left)
+      activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
+    copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
     // Not ahead of the fence, which would wait for loads.
     if constexpr (kPair + 1 < memory::kStagePairs || !Portion::kThroughRegisters) copy();
     if constexpr (kPair + 1 < memory::kStagePairs) convert<kPair + 1>(pairs_left, copied, slot);
@@ -108,7 +111,7 @@ class producer {
     if (!copies_.tile.done(arguments_)) {
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
       if (copies_.pair * 2 < arguments_.k_blocks) {
-        activations_.fetch(kConverts ? memory::copied(target_.slot) : memory::activations(target_.slot));
+        activations_.fetch(kConverts ? memory::copied_pair(target_.slot) : memory::activations(target_.slot));
       }
       target_.advance();
       if (copies_.advance(padded_pairs_) && !copies_.tile.done(arguments_)) {
@@ -142,7 +145,7 @@ class producer {
   int64_t weights_row_ = 0;  ///< the first one of their tile
   int weights_slot_ = 0;
   pair_walk<Policy> copies_;
-  ring_place<kConverts ? kWarpgroupCopies : memory::kStages> target_;
+  ring_place<kConverts ? memory::kPairCopies : memory::kStages> target_;
   swizzled_activations<Portion, kThreads, Policy::kTileM> activations_;
 };
 

@@ -24,7 +24,9 @@ struct gemm_arguments {
   int64_t m;
   int64_t n;
   int k_blocks;
-  bool dependent;  ///< launched with programmatic stream serialization
+  int first_block;     ///< where those begin: 0 but in a CTA that has a slice of k, for the tensor maps alone
+  bool dependent;      ///< launched with programmatic stream serialization
+  bool tensor_copies;  ///< of the warpgroup family: the tensor maps may be used
 };
 
 /// The widest access that address and lengths allow.

@@ -30,7 +30,9 @@ struct direct_portion {
   static constexpr bool kAsTheyAre = true;          ///< what is copied is what is multiplied
   static constexpr bool kThroughRegisters = false;  ///< aligned for asynchronous copies
   static constexpr int kProducerWarps = 4;
-  static constexpr int kBatch = 2;  ///< portions that a thread converts beside each other
+  static constexpr int kBatch = 2;      ///< portions that a thread converts beside each other
+  static constexpr int kCopyPairs = 1;  ///< pairs of blocks that a tensor copy brings
+  static constexpr int kCopies = 3;     ///< of which are on their way
   using type = uint4;
   static constexpr int kSourceBlockBytes = kBlockSize * 2;
 
@@ -40,6 +42,9 @@ struct direct_portion {
     const uint8_t* const address = block + part * kHalvesPerLane * 2;
     if constexpr (kWide) return arch::load_global<uint4>(address);
     return load_halves_unaligned(address);
+  }
+  static __device__ __forceinline__ type load_shared(const uint8_t* block, int part) {
+    return arch::load_shared<uint4>(block + part * kHalvesPerLane * 2);
   }
   static __device__ __forceinline__ uint4 encode(const type& halves) { return halves; }
 };
@@ -66,6 +71,8 @@ struct q8_1_portion {
   static constexpr bool kThroughRegisters = true;
   static constexpr int kProducerWarps = 8;
   static constexpr int kBatch = 4;
+  static constexpr int kCopyPairs = 2;
+  static constexpr int kCopies = 3;
   using type = q8_1_lane;
   static constexpr int kSourceBlockBytes = kQ8_1BlockBytes;
 
@@ -75,6 +82,11 @@ struct q8_1_portion {
     const uint8_t* const quants = block + 4 + part * kHalvesPerLane;
     constexpr int kAccess = kWide ? 4 : 2;
     return {{load_word(quants, kAccess), load_word(quants + 4, kAccess)}, arch::load_global<uint16_t>(block)};
+  }
+  static __device__ __forceinline__ type load_shared(const uint8_t* block, int part) {
+    const uint8_t* const quants = block + 4 + part * kHalvesPerLane;
+    return {{arch::load_shared<uint32_t>(quants), arch::load_shared<uint32_t>(quants + 4)},
+            arch::load_shared<uint32_t>(block)};
   }
   static __device__ __forceinline__ uint4 encode(const type& lane) { return dequantize_q8_1(lane); }
   template <int kCount>
@@ -95,6 +107,8 @@ struct q8_1_quants : q8_1_portion {
   }
 };
 struct quantized_quants : direct_portion {
+  static constexpr int kCopyPairs = 2;
+  static constexpr int kCopies = 2;
   static constexpr bool kIntegers = true;
   static constexpr bool kAsTheyAre = false;
   static constexpr int kProducerWarps = 4;

@@ -89,43 +89,47 @@ __host__ __device__ constexpr int scale_place(int token) {
 }
 
 /// A stage of activations of the warpgroup family has rows of 128 bytes, as wgmma reads them: one pair of blocks of
-/// halves, or two of quants. Sources of two pairs are on their way.
+/// halves, or two of quants.
 inline constexpr int kWarpgroupRowBytes = 128;
-inline constexpr int kWarpgroupCopies = 2;
 __host__ __device__ constexpr int warpgroup_stage_pairs(int block_bytes) {
   return kWarpgroupRowBytes / (2 * block_bytes);
 }
 __host__ __device__ constexpr int warpgroup_stages(int block_bytes) {
   return warpgroup_stage_pairs(block_bytes) == 1 ? 3 : 2;
 }
+/// Room for copies of activations that are to be converted, bytes a token: three of two pairs of Q8_1 blocks, the
+/// fewest that are whole units of 16 bytes, or two of two pairs of blocks of halves.
+__host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes) {
+  return warpgroup_stage_pairs(block_bytes) == 1 ? 3 * 4 * kQ8_1BlockBytes : 2 * 4 * kFp16BlockBytes;
+}
 
 struct warpgroup_layout {
   int activations;
   int activation_stage;  ///< bytes: rows without padding, then the scales of their blocks, which exact dots alone need
   int copies;            ///< activations as they are in global memory
-  int copy;              ///< bytes of one pair of blocks of them, at most
   int weights;
   int weight_stage;  ///< bytes: tile_n pieces
   int constant;      ///< eight rows that are the same everywhere, for exact dots
-  int barriers;      ///< of stages that are full, then of stages that are empty
+  int barriers;
   int total;
 };
 
 inline constexpr int kWarpgroupBarriers = 16;
 
-/// `block_bytes` an activation block takes in a row.
+/// `block_bytes` an activation block takes in a row. The sums of a tile whose k is shared take the place of the rings.
 __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages,
-                                                                     int block_bytes) {
+                                                                     int block_bytes, bool shares_k) {
   warpgroup_layout map{};
   const int scales = block_bytes == kQuantBlockBytes ? kWarpgroupRowBytes / block_bytes * 4 : 0;
   map.activations = 0;
   map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
   map.copies = map.activations + warpgroup_stages(block_bytes) * map.activation_stage;
-  map.copy = tile_m * 2 * kFp16BlockBytes;
-  map.constant = map.copies + kWarpgroupCopies * map.copy;
+  map.constant = map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes), 1024));
   map.weights = map.constant + 1024;
   map.weight_stage = tile_n * kWeightPieceBytes;
-  map.barriers = map.weights + weight_stages * map.weight_stage;
+  const int rings = map.weights + weight_stages * map.weight_stage;
+  const int partials = shares_k ? tile_m * partial_row_floats(tile_n) * 4 : 0;
+  map.barriers = rings > partials ? rings : partials;
   map.total = map.barriers + kWarpgroupBarriers * 8;
   return map;
 }

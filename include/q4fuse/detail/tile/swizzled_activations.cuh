@@ -71,18 +71,34 @@ class swizzled_activations {
   /// Puts the pair that was fetched (to `copied`, if not into registers), and has arrived, into pair kPair of a stage.
   template <int kPair>
   __device__ __forceinline__ void convert(const uint8_t* copied, uint8_t* stage) const {
+    convert_from<kPair>(stage, [&](int step) {
+      if constexpr (Portion::kThroughRegisters) {
+        return held_[step];
+      } else {
+        return arch::load_shared<uint4>(copied + (step * kThreads + thread_) * 16);
+      }
+    });
+  }
+
+  /// The same of pair `pair` of what a tensor copy brought.
+  template <int kPair>
+  __device__ __forceinline__ void convert_copy(const uint8_t* copied, int pair, uint8_t* stage) const {
+    constexpr int kRowBytes = Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
+    const uint8_t* const block = copied + token_ * kRowBytes + (2 * pair + block_) * Portion::kSourceBlockBytes;
+    convert_from<kPair>(stage,
+                        [&](int step) { return Portion::load_shared(block + step * kRowsPerStep * kRowBytes, part_); });
+  }
+
+ private:
+  /// `load` gives the thread's portion of a step.
+  template <int kPair, class Load>
+  __device__ __forceinline__ void convert_from(uint8_t* stage, const Load& load) const {
     const int place = kPair == 0 ? place_ : place_ ^ kWarpgroupRowBytes / 2;
 #pragma unroll
     for (int first = 0; first < kSteps; first += kBatch) {
       typename Portion::type source[kBatch];
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        if constexpr (Portion::kThroughRegisters) {
-          source[i] = held_[first + i];
-        } else {
-          source[i] = arch::load_shared<uint4>(copied + ((first + i) * kThreads + thread_) * 16);
-        }
-      }
+      for (int i = 0; i < kBatch; ++i) source[i] = load(first + i);
       std::conditional_t<Portion::kIntegers, q8_1_lane, uint4> encoded[kBatch];
       Portion::encode(encoded, source);
 #pragma unroll
@@ -101,7 +117,6 @@ class swizzled_activations {
     }
   }
 
- private:
   template <bool kWide>
   __device__ __forceinline__ void fetch_portions(uint8_t* target, const uint8_t* block, int rows) {
 #pragma unroll

@@ -4,6 +4,7 @@
 
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/tensor_copy_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/arch/wgmma_sm90.cuh>
 #include <q4fuse/detail/quant/block_scale.cuh>
@@ -24,11 +25,16 @@ template <class Policy, class Portion>
 struct warpgroup_policy : Policy {
   using portion = Portion;
   static constexpr bool kConverts = !Portion::kAsTheyAre;
-  static constexpr int kProducerWarps = Portion::kProducerWarps;
+  static constexpr int kCtas = warpgroup_ctas(Policy::kConfig);
+  static constexpr int kProducerWarps = kCtas > 1 ? 4 : Portion::kProducerWarps;
   static constexpr int kThreads = Policy::kThreads + kProducerWarps * kWarpSize;
-  static constexpr int kProducerRegisters = Policy::kTileN > 128 && kProducerWarps == 8 ? 56 : 72;
+  static constexpr int kProducerRegisters = kCtas > 1                                     ? 64
+                                            : Policy::kTileN <= 128 || kProducerWarps < 8 ? 72
+                                            : Portion::kThroughRegisters                  ? 56
+                                                                                          : 64;
   static constexpr int kConsumerRegisters =
-      (65536 / kThreads / 8 * 8 * kThreads / kWarpSize - kProducerRegisters * kProducerWarps) / Policy::kWarps / 8 * 8;
+      (65536 / kCtas / kThreads / 8 * 8 * kThreads / kWarpSize - kProducerRegisters * kProducerWarps) / Policy::kWarps /
+      8 * 8;
 };
 
 /// A place in a ring of kSlots stages, counted over all tiles of the CTA.
@@ -44,6 +50,28 @@ struct ring_place {
   }
 };
 
+/// The second parameter of the kernels, for tensor copies.
+struct warpgroup_tensor_maps {
+  arch::tensor_map w;  ///< tiles of a piece
+  arch::tensor_map x;  ///< swizzled stages, or tiles that are to be converted
+};
+
+/// What of k a CTA multiplies, as if it were all: whole pieces, and possibly none.
+template <class Policy>
+__device__ __forceinline__ gemm_arguments slice_of_k(gemm_arguments arguments) {
+  if constexpr (Policy::kSharesK) {
+    const auto rank = static_cast<unsigned>(arch::cta_index() % Policy::kClusterK);
+    const auto pieces = static_cast<unsigned>(ceil_div(arguments.k_blocks, kPieceBlocks));
+    const int first = static_cast<int>(pieces * rank / Policy::kClusterK) * kPieceBlocks;
+    const int end = static_cast<int>(pieces * (rank + 1) / Policy::kClusterK) * kPieceBlocks;
+    arguments.w.base += int64_t{first} * kWeightBlockBytes;
+    arguments.x.base += int64_t{first} * Policy::portion::kSourceBlockBytes;
+    arguments.first_block = first;
+    arguments.k_blocks = (end < arguments.k_blocks ? end : arguments.k_blocks) - first;
+  }
+  return arguments;
+}
+
 /// The tiles of one CTA, in the order in which it computes them. Knows their index alone: everything else is worth
 /// computing again once a tile, because it would take registers from the sums.
 template <class Policy>
@@ -52,7 +80,7 @@ class tile_walk {
   __device__ __forceinline__ bool done(const gemm_arguments& arguments) const {
     return index_ >= tiles_n(arguments) * tiles_m(arguments);
   }
-  __device__ __forceinline__ void advance() { index_ += static_cast<uint32_t>(arch::cta_count()); }
+  __device__ __forceinline__ void advance() { index_ += static_cast<uint32_t>(arch::cta_count() / Policy::kClusterK); }
   __device__ __forceinline__ int64_t first_row(const gemm_arguments& arguments) const {
     return int64_t{locate(arguments).n} * Policy::kTileN;
   }
@@ -71,7 +99,7 @@ class tile_walk {
     return rasterize(index_, tiles_n(arguments), tiles_m(arguments), kBandTokens / Policy::kTileM);
   }
 
-  uint32_t index_ = static_cast<uint32_t>(arch::cta_index());
+  uint32_t index_ = static_cast<uint32_t>(arch::cta_index() / Policy::kClusterK);
 };
 
 /// Shared memory of a warpgroup kernel. Everything moves in pairs of blocks. A tile has whole pieces of k: stages that
@@ -81,16 +109,21 @@ class warpgroup_memory {
  public:
   static constexpr bool kConverts = Policy::kConverts;
   static constexpr warpgroup_layout kMap =
-      make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes);
+      make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kSharesK);
   static constexpr int kStagePairs = warpgroup_stage_pairs(Policy::kBlockBytes);
   static constexpr int kPiecePairs = kPieceBlocks / 2;
   /// Activations that are multiplied as they are need no place for copies: it holds two more stages.
-  static constexpr int kStages = warpgroup_stages(Policy::kBlockBytes) + (kConverts ? 0 : kWarpgroupCopies);
-  static_assert(kConverts || kMap.copy == kMap.activation_stage, "a copy is a stage");
+  static constexpr int kStages = warpgroup_stages(Policy::kBlockBytes) + (kConverts ? 0 : 2);
+  static_assert(kConverts || kMap.activations + kStages * kMap.activation_stage <= kMap.weights, "room for those");
+  using Portion = typename Policy::portion;
+  static constexpr int kCopies = Portion::kCopies;
+  static constexpr int kCopyBytes = Policy::kTileM * Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
+  static_assert(kMap.copies + kCopies * kCopyBytes <= kMap.constant, "room for all of them");
+  static_assert(!kConverts || Portion::kCopyPairs >= kStagePairs, "a stage is not put together from several copies");
   static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
                     kMap.activation_stage % arch::kSwizzledTileAlignment == 0,
                 "wgmma finds rows by their address");
-  static_assert(2 * kStages <= kWarpgroupBarriers, "a barrier each");
+  static_assert(2 * kStages + Policy::kStages + (kConverts ? 2 * kCopies : 0) <= kWarpgroupBarriers, "a barrier each");
   using place = ring_place<kStages>;
 
   static __device__ __forceinline__ int pairs(const gemm_arguments& arguments) {
@@ -103,7 +136,14 @@ class warpgroup_memory {
     return arch::shared_memory() + kMap.activations + slot * kMap.activation_stage;
   }
   static __device__ __forceinline__ uint8_t* copied(int slot) {
-    return arch::shared_memory() + kMap.copies + slot * kMap.copy;
+    return arch::shared_memory() + kMap.copies + slot * kCopyBytes;
+  }
+  /// Without tensor copies, of one pair of blocks of halves.
+  static constexpr int kPairCopies = 3;
+  static __device__ __forceinline__ uint8_t* copied_pair(int slot) {
+    constexpr int kBytes = Policy::kTileM * 2 * kFp16BlockBytes;
+    static_assert(kMap.copies + kPairCopies * kBytes <= kMap.constant, "room for all of them");
+    return arch::shared_memory() + kMap.copies + slot * kBytes;
   }
   static __device__ __forceinline__ uint8_t* weights(int slot) {
     return arch::shared_memory() + kMap.weights + slot * kMap.weight_stage;
@@ -112,15 +152,31 @@ class warpgroup_memory {
     return arch::shared_memory() + kMap.barriers + slot * arch::kMbarrierBytes;
   }
   static __device__ __forceinline__ uint8_t* empty(int slot) { return full(kStages + slot); }
+  /// Of a piece of weights that a tensor copy fills; otherwise they are there when the activations are.
+  static __device__ __forceinline__ uint8_t* weights_full(int slot) { return full(2 * kStages + slot); }
+
+  /// Of a tensor copy of activations that are to be converted.
+  static __device__ __forceinline__ uint8_t* copy_full(int slot) { return weights_full(Policy::kStages + slot); }
+  static __device__ __forceinline__ uint8_t* copy_empty(int slot) { return copy_full(kCopies + slot); }
 
   /// By all threads.
-  static __device__ __forceinline__ void prepare() {
+  static __device__ __forceinline__ void prepare(const gemm_arguments& arguments) {
     if (arch::thread_index() == 0) {
 #pragma unroll
       for (int slot = 0; slot < kStages; ++slot) {
-        arch::mbarrier_init(full(slot), Policy::kProducerWarps);
+        arch::mbarrier_init(full(slot), !kConverts && arguments.tensor_copies ? 1 : Policy::kProducerWarps);
         arch::mbarrier_init(empty(slot), Policy::kWarps);
       }
+#pragma unroll
+      for (int slot = 0; slot < Policy::kStages; ++slot) arch::mbarrier_init(weights_full(slot), 1);
+      if constexpr (kConverts) {
+#pragma unroll
+        for (int slot = 0; slot < kCopies; ++slot) {
+          arch::mbarrier_init(copy_full(slot), 1);
+          arch::mbarrier_init(copy_empty(slot), Policy::kProducerWarps);
+        }
+      }
+      arch::fence_proxy_async();
     }
     if (Policy::kBlockBytes == kQuantBlockBytes && arch::thread_index() < 64) {
       arch::store_shared<uint4>(arch::shared_memory() + kMap.constant + arch::thread_index() * 16,

@@ -20,6 +20,12 @@ void mbarrier_arrive(void* barrier, site where = site::here()) {
 }
 
 template <int kRequired = 90>
+void mbarrier_arrive_expecting(void* barrier, int bytes, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  q4fuse_emulator::device.mbarrier_arrive_expecting(barrier, bytes, where);
+}
+
+template <int kRequired = 90>
 void mbarrier_wait(void* barrier, int parity, site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
   q4fuse_emulator::device.mbarrier_wait(barrier, parity, where);

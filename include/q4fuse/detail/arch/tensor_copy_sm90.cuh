@@ -1,0 +1,37 @@
+#pragma once
+
+// Copies of tiles of a matrix by the tensor memory accelerator (PTX ISA, "cp.async.bulk.tensor"): one thread asks for a
+// tile, and it arrives on an mbarrier by its bytes.
+
+#include <q4fuse/detail/arch/target.hpp>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+namespace arch {
+
+/// Where a matrix lies and what tiles are taken of it, as the driver encodes it (launch/tensor_map.cuh). A kernel has
+/// it as a __grid_constant__ parameter.
+struct alignas(64) tensor_map {
+  unsigned char encoded[128];
+};
+
+/// Copies the tile whose first element is at `column` of `row`; what lies outside the matrix becomes zeros. `shared` is
+/// 128-byte aligned, 1024-byte where the tile is swizzled. The bytes of the whole tile count on `barrier`, of this CTA,
+/// which must expect them; what they overwrite must have been read, and passed on to this thread, before.
+template <int kRequired = 90>
+__device__ __forceinline__ void tensor_copy(void* shared, const tensor_map& map, int column, int row, void* barrier) {
+  static_assert(kTargetHas<kRequired>, "cp.async.bulk.tensor needs sm_90");
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::
+          "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(&map), "r"(column), "r"(row), "r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier)))
+      : "memory");
+}
+
+}  // namespace arch
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
