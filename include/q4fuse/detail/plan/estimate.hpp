@@ -54,10 +54,10 @@ constexpr double activation_time(pipeline source, math_mode math) {
   return 0.0;
 }
 
-/// Rounds of CTAs over the device, where each CTA has one tile of Y.
-constexpr double rounds_of_tiles(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
-  const int64_t tiles = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m);
-  return static_cast<double>(ceil_div(tiles, device.sm_count > 0 ? device.sm_count : 1));
+/// CTAs of the busiest multiprocessor, where each has one tile of Y, or a slice of its k.
+constexpr double rounds_of_ctas(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+  const int64_t ctas = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m) * config.cluster_k;
+  return static_cast<double>(ceil_div(ctas, device.sm_count > 0 ? device.sm_count : 1));
 }
 
 /// Microseconds of a tile kernel whose k is split over a cluster, within 15 % of what was measured. What counts is how
@@ -68,8 +68,7 @@ constexpr double cluster_tile_time(const kernel_config& config, const gemm_shape
                                    pipeline source) {
   const int64_t pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
   const auto slice = static_cast<double>(ceil_div(pieces, config.cluster_k));
-  const int64_t ctas = ceil_div(shape.n, config.tile_n) * ceil_div(shape.m, config.tile_m) * config.cluster_k;
-  const auto busiest = static_cast<double>(ceil_div(ctas, device.sm_count > 0 ? device.sm_count : 1));
+  const double busiest = rounds_of_ctas(config, shape, device);
   const double area = static_cast<double>(config.tile_n) * config.tile_m;
   const double cta = config.cluster_k * (0.22 + 0.00015 * area) + slice * (0.272 + 0.000235 * area);
   const double time = 2.4 + (busiest > 1.0 ? busiest : 1.22 - 0.00002 * area) * cta;
@@ -86,26 +85,31 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   const auto pieces = static_cast<double>(ceil_div(shape.k / kBlockSize, kPieceBlocks));
   const double dots = (config.instruction == dot_instruction::dp4a ? 4.0 : 1.0) * config.tile_n * config.tile_m;
   const double activations = activation_time(source, math) * config.tile_m / config.warps();
-  return 4.2 + rounds_of_tiles(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
+  return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
 }
 
-/// Microseconds of a warpgroup kernel, a fit to times with activations in the L2: rounds of tiles over the device times
-/// the cost of a pair of blocks, with a fixed part and a part by token. Exact dots have one tile.
+/// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile.
+constexpr double warpgroup_pair_time(const kernel_config& config, pipeline source, math_mode math) {
+  if (math == math_mode::exact) return source == pipeline::fused ? 2.45 : 1.63;
+  // Activations as they are, dequantized, and quantized before that.
+  constexpr double kTimes[4][3] = {{0.84, 1.04, 1.57}, {0.46, 0.78, 1.33}, {0.33, 0.60, 1.20}, {0.29, 0.50, 0.86}};
+  const int tile = config.tile_n > 128 ? 0 : config.tile_m > 64 ? 1 : config.tile_m > 32 ? 2 : 3;
+  return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
+}
+
+/// Microseconds of a warpgroup kernel: those of the pairs of all CTAs of the busiest multiprocessor. Of two that may
+/// share one, one alone hides less of its waits; clusters of four end up on two multiprocessors.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
-  const bool fused = source == pipeline::fused;
-  const bool wide = config.tile_n > 128;
-  const double tokens = config.tile_m;
-  double pair = 0.0;
-  switch (math) {
-    case math_mode::exact: pair = fused ? 2.52 : 1.73; break;
-    case math_mode::dequantized_fp16:
-      pair = fused ? (wide ? 1.21 : 1.0) * (0.56 + 0.0053 * tokens) : (wide ? 1.31 : 1.0) * (0.63 + 0.0022 * tokens);
-      break;
-    case math_mode::direct_fp16: pair = (wide ? 1.53 : 1.0) * (0.445 + 0.00105 * tokens); break;
-  }
-  const auto pairs = static_cast<double>(ceil_div(shape.k, 2 * kBlockSize));
-  return 4.0 + rounds_of_tiles(config, shape, device) * pairs * pair;
+  const double ctas = rounds_of_ctas(config, shape, device);
+  const bool alone = ctas == 1.0 && warpgroup_ctas(config) > 1 && config.cluster_k == 1;
+  const bool overlap = ctas > 1.0 && warpgroup_ctas(config) > 1 && math != math_mode::direct_fp16;
+  const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
+  const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
+  const double pair = warpgroup_pair_time(config, source, math) * (alone ? 1.2 : overlap ? 0.75 : 1.0);
+  return config.cluster_k == 1   ? 4.0 + ctas * pairs * pair
+         : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair
+                                 : 8.0 + ctas * pairs * pair * 1.45;
 }
 
 constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
