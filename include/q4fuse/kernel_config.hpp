@@ -97,9 +97,7 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 2},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3},
@@ -139,6 +137,11 @@ constexpr bool multiplies_halves(dot_instruction instruction) {
 
 constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
+}
+
+/// Tiles that the plan never takes where there is wgmma: those of halves on mma.sync and those of dp4a.
+__host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
+  return config.family == kernel_family::tile && config.instruction != dot_instruction::mma_m16n8k32_s8;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits
@@ -197,8 +200,10 @@ Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, dot_inst
   return device.code_arch >= required_arch(instruction) && (device.has_wgmma || !detail::is_wgmma(instruction));
 }
 
+/// And a kernel: those that others replace on sm_90a are not compiled there.
 Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, const kernel_config& config) {
-  return device.code_arch >= required_arch(config) && has_instruction(device, config.instruction);
+  return device.code_arch >= required_arch(config) && has_instruction(device, config.instruction) &&
+         !(device.has_wgmma && detail::is_replaced_on_sm90a(config));
 }
 
 /// Whether the kernels of an instruction compute in a math mode.

@@ -332,7 +332,10 @@ TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
     const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16 ||
                              config.instruction == dot_instruction::wgmma_m64k32_s8;
     EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
-    EXPECT_TRUE(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true})) << to_string(config);
+    // Its tiles replace those of halves on mma.sync, and tensor cores those of dp4a.
+    const bool replaced =
+        config.family == kernel_family::tile && config.instruction != dot_instruction::mma_m16n8k32_s8;
+    EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true}), !replaced) << to_string(config);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
   }
 }
@@ -355,8 +358,9 @@ TEST(plan, can_run_ends_exactly_at_the_limit_of_shared_memory) {
   for (const kernel_config& config : kKernelConfigs) {
     const gemm_shape shape{5, 100, 1024};
     const int64_t bytes = shared_memory_bytes(config, shape);
-    EXPECT_TRUE(can_run(config, shape, {132, 90, bytes, true})) << to_string(config);
-    EXPECT_FALSE(can_run(config, shape, {132, 90, bytes - 1, true})) << to_string(config);
+    const bool wgmma = config.family == kernel_family::warpgroup;
+    EXPECT_TRUE(can_run(config, shape, {132, 90, bytes, wgmma})) << to_string(config);
+    EXPECT_FALSE(can_run(config, shape, {132, 90, bytes - 1, wgmma})) << to_string(config);
   }
 }
 

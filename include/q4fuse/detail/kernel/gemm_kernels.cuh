@@ -36,7 +36,8 @@ template <int kIndex, template <int, int> class Activations>
 __global__ void __launch_bounds__(policy<kIndex>::kThreads, tile_ctas(policy<kIndex>::kConfig))
     tile_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
-  if constexpr (arch::kTargetHas<config::kRequiredArch>) {
+  constexpr bool kReplaced = arch::kTargetHasWgmma && is_replaced_on_sm90a(config::kConfig);
+  if constexpr (arch::kTargetHas<config::kRequiredArch> && !kReplaced) {
     allow_dependents();
     // Tiles of one row of weights are neighbours, so that CTAs that run together read the same weights.
     const int64_t tile = arch::cta_index() / config::kClusterK;

@@ -14,19 +14,28 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// For the warpgroup family, where rows allow it: those of W consist of whole pieces then.
-template <class Config>
-bool encode_tensor_maps(const gemm_arguments& arguments, warpgroup_tensor_maps* maps) {
+/// What a warpgroup kernel takes of its matrices at once.
+struct warpgroup_tiles {
+  int rows;
+  int tokens;
+  int block_bytes;  ///< of activations in global memory
+  int pairs;        ///< of blocks
+  bool swizzled;
+};
+
+/// Whether rows allow tensor copies: those of W consist of whole pieces then.
+inline bool encode_tensor_maps(const gemm_arguments& arguments, const warpgroup_tiles& tiles,
+                               warpgroup_tensor_maps* maps) {
   if (arguments.w.access_bytes != 16 || arguments.x.access_bytes != 16) return false;
-  using portion = typename Config::portion;
   if (arguments.m > INT32_MAX || arguments.n > INT32_MAX) return false;  // coordinates
-  return encode_tensor_map({arguments.w.base, arguments.w.row_bytes, arguments.w.row_bytes, arguments.n,
-                            kWeightPieceBytes, Config::kTileN, false},
+  const row_source& w = arguments.w;
+  const row_source& x = arguments.x;
+  const int64_t x_columns = int64_t{arguments.k_blocks} * tiles.block_bytes;
+  return encode_tensor_map({w.base, w.row_bytes, w.row_bytes, arguments.n, kWeightPieceBytes, tiles.rows, false},
                            &maps->w) &&
-         encode_tensor_map(
-             {arguments.x.base, arguments.x.row_bytes, int64_t{arguments.k_blocks} * portion::kSourceBlockBytes,
-              arguments.m, portion::kCopyPairs * 2 * portion::kSourceBlockBytes, Config::kTileM, portion::kAsTheyAre},
-             &maps->x);
+         encode_tensor_map({x.base, x.row_bytes, x_columns, arguments.m, 2 * tiles.pairs * tiles.block_bytes,
+                            tiles.tokens, tiles.swizzled},
+                           &maps->x);
 }
 
 template <int kIndex, template <int, int> class Activations>
@@ -57,13 +66,17 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
       return launch(tile_kernel<kIndex, Activations>, grid, arguments);
     } else {
       using warpgroup = warpgroup_config<kIndex, Activations>;
+      using portion = typename warpgroup::portion;
       grid.threads = warpgroup::kThreads;
       // Without a cluster CTAs stay for several tiles.
       const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas;
       if (!config::kSharesK && grid.ctas > resident) grid.ctas = resident;
       warpgroup_tensor_maps maps{};
       gemm_arguments with_copies = arguments;
-      with_copies.tensor_copies = encode_tensor_maps<warpgroup>(arguments, &maps);
+      with_copies.tensor_copies = encode_tensor_maps(
+          arguments,
+          {config::kTileN, config::kTileM, portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
+          &maps);
       return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
     }
   }

@@ -97,16 +97,15 @@ constexpr double warpgroup_pair_time(const kernel_config& config, pipeline sourc
   return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
 }
 
-/// Microseconds of a warpgroup kernel: those of the pairs of all CTAs of the busiest multiprocessor. Of two that may
-/// share one, one alone hides less of its waits; clusters of four end up on two multiprocessors.
+/// Microseconds of a warpgroup kernel: those of the pairs of all CTAs of the busiest multiprocessor. Two that share
+/// one convert activations beside each other's products; clusters of four end up on two multiprocessors.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
   const double ctas = rounds_of_ctas(config, shape, device);
-  const bool alone = ctas == 1.0 && warpgroup_ctas(config) > 1 && config.cluster_k == 1;
   const bool overlap = ctas > 1.0 && warpgroup_ctas(config) > 1 && math != math_mode::direct_fp16;
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
-  const double pair = warpgroup_pair_time(config, source, math) * (alone ? 1.2 : overlap ? 0.75 : 1.0);
+  const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0);
   return config.cluster_k == 1   ? 4.0 + ctas * pairs * pair
          : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair
                                  : 8.0 + ctas * pairs * pair * 1.45;
