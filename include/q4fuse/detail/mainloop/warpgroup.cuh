@@ -99,8 +99,8 @@ class full_stages {
   const uint8_t* weights_ = nullptr;
 };
 
-/// Where k is shared, before sums take the rings' place. Not inside the branches of the roles, for whose registers'
-/// sake they never join: so that all threads stand at one barrier.
+/// Where k is shared, before sums take the rings' place. One barrier in one place for all threads, although the
+/// branches of the roles never join: registers that one of them has the other lacks.
 __device__ __forceinline__ void leave_rings() { arch::sync_cta(); }
 
 /// By all threads of a cluster, which has one tile.

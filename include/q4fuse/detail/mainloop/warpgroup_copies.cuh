@@ -69,9 +69,7 @@ class activation_tile_copies {
   __device__ __forceinline__ bool copy_next(uint8_t* target, uint8_t* full) {
     if (arguments_.k_blocks == 0 || tile_.done(arguments_)) return false;
     // Computed once a tile where one thread has nothing else to do; elsewhere it would cost a register of all.
-    if (Policy::kConverts || copy_ == 0) {
-      first_token_ = static_cast<int>(tile_.first_token(arguments_));
-    }
+    if (Policy::kConverts || copy_ == 0) first_token_ = static_cast<int>(tile_.first_token(arguments_));
     arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
                       first_token_, full);
     arch::mbarrier_arrive_expecting(full, Policy::kTileM * kRowBytes);
@@ -189,7 +187,7 @@ class copy_converter {
   /// Whether this is the thread that asks for copies.
   static __device__ __forceinline__ bool asks() { return arch::thread_index() == 0; }
 
-  /// One copy ahead of the one that is to be converted next, in the place of the one before.
+  /// kCopies - 1 ahead of the one that is to be converted next, in the place of the one before that.
   __device__ __forceinline__ void copy_next() {
     arch::mbarrier_wait(memory::copy_empty(target_.slot), target_.parity ^ 1);
     (void)copies_.copy_next(memory::copied(target_.slot), memory::copy_full(target_.slot));
