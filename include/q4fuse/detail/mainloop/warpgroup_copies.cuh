@@ -107,12 +107,13 @@ struct piece_countdown {
 template <class Policy>
 __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, const warpgroup_tensor_maps& maps) {
   using memory = warpgroup_memory<Policy>;
-  if (arch::thread_index() != 0) return;
+  const bool asks = arch::thread_index() == 0;
   // Weights first, since with dependent launch they alone may be touched before the wait.
   weight_tile_copies<Policy> weights(arguments, maps.w);
 #pragma unroll 1
-  for (int i = 0; i < Policy::kStages; ++i) weights.copy_next();
-  if (arguments.dependent) arch::wait_for_dependencies();
+  for (int i = 0; asks && i < Policy::kStages; ++i) weights.copy_next();
+  if (arguments.dependent) arch::wait_for_dependencies();  // by all, since those of a cluster store its sums
+  if (!asks) return;
   activation_tile_copies<Policy> activations(arguments, maps.x);
   typename memory::place place;
   piece_countdown<Policy> countdown;
