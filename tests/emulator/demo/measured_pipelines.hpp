@@ -97,10 +97,10 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
     return {ctas, ctas * s.m, tiles_m};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
-  // In the warpgroup family a CTA computes several tiles where there are more than multiprocessors. Tensor copies, which
-  // rows of whole pieces allow, bring blocks as they are; without them each of the four lanes of a block reads its
-  // scale. In the tile family CTAs of a cluster share the k of a tile, and the
-  // quantizer of a ragged tile reads its last token in place of those that are missing.
+  // In the warpgroup family a CTA computes several tiles where there are more than multiprocessors. Tensor copies,
+  // which rows of whole pieces allow, bring blocks as they are; without them each of the four lanes of a block reads
+  // its scale. In the tile family CTAs of a cluster share the k of a tile, and the quantizer of a ragged tile reads its
+  // last token in place of those that are missing.
   if (c.family == q4fuse::kernel_family::warpgroup) {
     return {std::min<int64_t>(tiles_n * tiles_m, device.settings.sm_count), tiles_n * s.m, tiles_m,
             s.k % 256 == 0 ? 36 : 32 + 4 * 2};
