@@ -1,7 +1,7 @@
 """Runs a command and judges it: expect.py [--if PROBE] (--fails REGEX | --prints REGEX) -- COMMAND...
 
---fails asks for a non-zero exit and a match in the output, --prints for exit 0 and a match. A PROBE that exits 77
-(skipped) skips this check too.
+--fails asks for a non-zero exit and a match in the output, --prints for exit 0 and a match. A PROBE or COMMAND that
+exits 77 (skipped) skips this check too.
 """
 
 import argparse
@@ -23,6 +23,8 @@ if arguments.probe:
 
 result = subprocess.run(arguments.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 print(result.stdout, end="")
+if result.returncode == 77:
+    sys.exit(77)
 pattern = arguments.fails or arguments.prints
 if (result.returncode != 0) != bool(arguments.fails):
     sys.exit(f"expected {'failure' if arguments.fails else 'success'}, got exit status {result.returncode}")
