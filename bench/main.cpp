@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <utility>
 
 namespace q4fuse_bench {
 namespace {
@@ -32,6 +33,16 @@ std::string missing_device() {
   return count == 0 ? "no CUDA device" : "";
 }
 
+/// A model that cannot be read is a mistake of the command line.
+inputs load_inputs(const std::optional<model_files>& model) {
+  if (!model.has_value()) return {};
+  try {
+    return inputs(*model);
+  } catch (const std::runtime_error& error) {
+    throw usage_error(error.what());
+  }
+}
+
 void check_offered(const grid& what, const q4fuse::device_info& device) {
   if (device.code_arch < 90 && std::any_of(what.modes.begin(), what.modes.end(), uses_dependent_launch)) {
     throw usage_error("--modes: overlap and chain need a GPU, and a build, of compute capability 9.0 or newer");
@@ -42,11 +53,13 @@ int run(int argc, char** argv) {
   const std::vector<std::string> all_arguments(argv + 1, argv + argc);
   const bool console = console_output(all_arguments, std::getenv("BENCHMARK_FORMAT"));
   benchmark::Initialize(&argc, argv, print_help);
-  const bench_options options = parse_options({argv + 1, argv + argc});
+  bench_options options = parse_options({argv + 1, argv + argc});
   const auto& kinds = options.what.pipelines;
   if (!kHasCublas && std::find(kinds.begin(), kinds.end(), pipeline_kind::cublas) != kinds.end()) {
     throw usage_error("--pipelines: this build has no cuBLAS");
   }
+  inputs data = load_inputs(options.model);
+  if (options.model.has_value()) options.what.shapes = {data.shape()};
   if (const std::string reason = missing_device(); !reason.empty()) {
     std::cerr << "q4fuse_bench: timings need an NVIDIA GPU, and none was found (" << reason << ")\n";
     return kNoGpu;
@@ -60,7 +73,8 @@ int run(int argc, char** argv) {
     return measure_bandwidths(temporary);
   }();
   for (const auto& [key, value] : describe_run(measured)) benchmark::AddCustomContext(key, value);
-  session benchmarks(options, device, query_l2_bytes(), measured);
+  benchmark::AddCustomContext("inputs", data.description());
+  session benchmarks(options, std::move(data), device, query_l2_bytes(), measured);
   benchmarks.select(benchmark::GetBenchmarkFilter());
   const std::vector<std::string> names = benchmarks.selected_names();
   if (names.empty()) throw usage_error("no benchmark is left after --benchmark_filter and the other flags");

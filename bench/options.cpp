@@ -18,6 +18,7 @@ struct raw_options {
   std::optional<std::string> l2;
   std::string plan = "auto";
   double seconds = 0.0;
+  model_files model;
 };
 
 std::unique_ptr<CLI::App> make_app(raw_options& raw) {
@@ -25,7 +26,8 @@ std::unique_ptr<CLI::App> make_app(raw_options& raw) {
       std::make_unique<CLI::App>("Times the pipelines of q4fuse, fused against separate, and cuBLAS.", "q4fuse_bench");
   app->set_help_flag();
   app->add_option("--m", raw.m, "tokens: values and ranges, as in 1,2,8-16 (default 1,2,4,...,4096)");
-  app->add_option("--shapes", raw.shapes, "weights: main (default), all, S1, S2, S3 or <n>x<k>, comma-separated");
+  CLI::Option* const shapes =
+      app->add_option("--shapes", raw.shapes, "weights: main (default), all, S1, S2, S3 or <n>x<k>, comma-separated");
   app->add_option(
       "--pipelines", raw.pipelines,
       "fused, separate, separate_pdl, gemm, quantize, cublas, producer (default: all that apply; in a sweep "
@@ -37,6 +39,14 @@ std::unique_ptr<CLI::App> make_app(raw_options& raw) {
       ->check(CLI::IsMember({"auto", "sweep"}));
   app->add_option("--seconds", raw.seconds, "device time per benchmark, about (default 0.15; in a sweep 0.02)")
       ->check(CLI::Range(1e-3, 60.0));
+  CLI::Option* const gguf = app->add_option("--gguf", raw.model.gguf, "weights of a model instead: a GGUF file")
+                                ->check(CLI::ExistingFile)
+                                ->excludes(shapes);
+  app->add_option("--tensor", raw.model.tensor, "which of its Q4_0 tensors (default: the only one)")->needs(gguf);
+  app->add_option("--activations", raw.model.activations,
+                  "the model's too, raw little-endian FP16 rows: a file, or a folder with TENSOR.f16")
+      ->check(CLI::ExistingPath)
+      ->needs(gguf);
   return app;
 }
 
@@ -90,6 +100,7 @@ bench_options parse_options(std::vector<std::string> arguments) {
   apply("--modes", raw.modes, parse_modes, options.what.modes);
   apply("--l2", raw.l2, parse_l2, options.what.l2);
   options.what.sweep = raw.plan == "sweep";
+  if (!raw.model.gguf.empty()) options.model = raw.model;
   options.series_seconds = raw.seconds > 0.0 ? raw.seconds : options.what.sweep ? 0.02 : 0.15;
   return options;
 }

@@ -3,7 +3,9 @@
 // The command line of the bench. Host only.
 
 #include "grid.hpp"
+#include "inputs.hpp"
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,6 +20,8 @@ struct usage_error : std::runtime_error {
 struct bench_options {
   grid what;
   double series_seconds = 0.0;  ///< device time spent on one benchmark, about
+  /// Whose weights are the only shape, in place of those of `what`.
+  std::optional<model_files> model;
 };
 
 /// `arguments` without the program's name and without the flags of Google Benchmark. Throws usage_error.

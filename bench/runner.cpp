@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <stdexcept>
+#include <utility>
 
 namespace q4fuse_bench {
 
@@ -24,9 +25,10 @@ constexpr double kHopeless = 4.0;
 
 }  // namespace
 
-runner::runner(int64_t l2_bytes, double series_seconds)
+runner::runner(inputs data, int64_t l2_bytes, double series_seconds)
     : evicting_(eviction_bytes(l2_bytes)),
       series_seconds_(series_seconds),
+      inputs_(std::move(data)),
       pool_(inputs_, stream_.get()),
       cublas_(stream_.get()),
       verifier_(inputs_, pool_, cublas_, stream_),

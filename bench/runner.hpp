@@ -25,7 +25,7 @@ struct outcome {
 
 class runner {
  public:
-  runner(int64_t l2_bytes, double series_seconds);
+  runner(inputs data, int64_t l2_bytes, double series_seconds);
 
   /// One outcome per member; a member that is not selected is left out of the measurement and gets an empty one.
   std::vector<outcome> measure(const point& what, const std::vector<bool>& selected);

@@ -2,11 +2,16 @@
 
 #include <algorithm>
 #include <regex>
+#include <utility>
 
 namespace q4fuse_bench {
 
-session::session(const bench_options& options, const q4fuse::device_info& device, int64_t l2_bytes, bandwidths measured)
-    : sweep_(options.what.sweep), device_(device), bandwidths_(measured), runner_(l2_bytes, options.series_seconds) {
+session::session(const bench_options& options, inputs data, const q4fuse::device_info& device, int64_t l2_bytes,
+                 bandwidths measured)
+    : sweep_(options.what.sweep),
+      device_(device),
+      bandwidths_(measured),
+      runner_(std::move(data), l2_bytes, options.series_seconds) {
   for (const point& what : make_points(options.what, device, kHasCublas)) {
     points_.push_back({what, std::vector<bool>(what.members.size(), true), {}, {}, {}});
   }

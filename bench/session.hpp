@@ -17,7 +17,8 @@ namespace q4fuse_bench {
 
 class session {
  public:
-  session(const bench_options& options, const q4fuse::device_info& device, int64_t l2_bytes, bandwidths measured);
+  session(const bench_options& options, inputs data, const q4fuse::device_info& device, int64_t l2_bytes,
+          bandwidths measured);
 
   /// Selects the series whose names the expression finds, or with a leading '-' those that it does not, as
   /// --benchmark_filter does; empty selects all. Throws usage_error for an expression that is none.

@@ -35,6 +35,21 @@ TEST(options, all_flags) {
   EXPECT_DOUBLE_EQ(options.series_seconds, 0.5);
 }
 
+TEST(options, a_model_takes_the_place_of_the_shapes) {
+  const std::string folder = Q4FUSE_TEST_DATA "/smollm2";
+  const std::string file = folder + "/attn_k.gguf";
+  EXPECT_FALSE(parse_options({}).model.has_value());
+  const bench_options options = parse_options({"--gguf=" + file, "--tensor=w", "--activations", folder});
+  ASSERT_TRUE(options.model.has_value());
+  EXPECT_EQ(options.model->gguf, file);
+  EXPECT_EQ(options.model->tensor, "w");
+  EXPECT_EQ(options.model->activations, folder);
+  EXPECT_NE(complaint({"--gguf=" + file, "--shapes=S1"}).find("--shapes"), std::string::npos);
+  EXPECT_NE(complaint({"--tensor=w"}).find("--gguf"), std::string::npos);
+  EXPECT_NE(complaint({"--activations=" + folder}).find("--gguf"), std::string::npos);
+  EXPECT_NE(complaint({"--gguf=no_such_file"}).find("no_such_file"), std::string::npos);
+}
+
 TEST(options, a_sweep_is_quick_unless_told_otherwise) {
   EXPECT_DOUBLE_EQ(parse_options({"--plan=sweep"}).series_seconds, 0.02);
 }
@@ -53,7 +68,8 @@ TEST(options, complaints_are_one_line_and_name_the_flag) {
 }
 
 TEST(options, help_lists_every_flag) {
-  for (const char* flag : {"--m", "--shapes", "--pipelines", "--modes", "--l2", "--plan", "--seconds"}) {
+  for (const char* flag : {"--m", "--shapes", "--pipelines", "--modes", "--l2", "--plan", "--seconds", "--gguf",
+                           "--tensor", "--activations"}) {
     EXPECT_NE(options_help().find(flag), std::string::npos) << flag;
   }
 }
