@@ -1,7 +1,8 @@
 #pragma once
 
-// What the plan compares: estimated times. One small fit to the times in docs/performance.md, which are an H200's; on
-// another GPU the numbers are off, the order of the kernels less so. Host only.
+// What the plan compares: estimated times. Small fits, of the warpgroup kernels to an H100's times, of the others to an
+// H200's; on another GPU the numbers are off, the order of the kernels less so. docs/performance.md says how far. Host
+// only.
 
 #include <q4fuse/detail/tile/layout.hpp>
 #include <q4fuse/kernel_config.hpp>
@@ -23,8 +24,8 @@ constexpr int64_t weight_bound_ctas(const kernel_config& config, const gemm_shap
 /// or, where its warps are few or have little to do between two row tiles, the steps that a warp takes one after
 /// another. Every pass over the weights serves another tile of tokens.
 ///
-/// The constants are a fit to the times in docs/performance.md, within 10 % of most of them; those of a further pass
-/// and of a step are estimates.
+/// The constants are a fit to an H200's times, within 10 % of most of them; those of a further pass and of a step are
+/// estimates.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                    pipeline source) {
   const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
