@@ -5,8 +5,11 @@ gives its name, or a compilation that takes more processor time or makes a large
 --math-mode the source is compiled for that mode alone, and its kernels must be exactly those that read activations in
 the mode's ways.
 
-The seconds of the budget are those of a machine that compiles yardstick.cu in the seconds given beside them: where a
-compilation takes longer, the yardstick tells how much of that is the machine, or what else runs on it.
+The seconds of the budget are those of a machine that compiles yardstick.cu in the seconds given beside them. Where a
+compilation takes longer, the yardstick tells how much of that is the machine; and because what else runs there can
+only add to a measurement, the least of a few counts. The yardstick's own seconds were not measured on the machine
+that the budget was made on: they are the 44 s that all kernels of sm_90a took there, over 12.8, which is how many
+yardsticks they take on another (mean of six, 11.4 to 14.7).
 """
 
 import argparse
@@ -16,10 +19,12 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 
 KERNEL = re.compile(r"Compiling entry function '(\S+)' for 'sm_(\w+)'")
 STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 REGISTERS = re.compile(r"Used (\d+) registers")
+ATTEMPTS = 4  # at a compilation that takes too long
 SERIALIZED = re.compile(r"\(C75\d\d\).*")  # ptxas has put waits between wgmma of its own accord
 
 
@@ -30,31 +35,34 @@ def demangle(names):
 
 def compile_for(arguments, source, architecture):
     """ptxas' report, the processor seconds and the object's kilobytes."""
-    names = [pathlib.Path(arguments.source).stem, arguments.math_mode, architecture]
-    if source != arguments.source:
-        names.append(pathlib.Path(source).stem)
-    target = pathlib.Path(arguments.out) / f"{'_'.join(filter(None, names))}.o"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = subprocess.run(
-        [arguments.nvcc, "-std=c++17", f"-I{arguments.include}", "-O3", "-Xptxas=-v", "-c", source, "-o", target,
-         *([f"-DMATH_MODE={arguments.math_mode}"] if arguments.math_mode else []),
-         f"-gencode=arch=compute_{architecture},code=sm_{architecture}"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if result.returncode != 0:
-        sys.exit(result.stdout)
-    return result.stdout, after.ru_utime - before.ru_utime, target.stat().st_size / 1024
+    with tempfile.TemporaryDirectory(dir=arguments.out) as folder:
+        target = pathlib.Path(folder) / "kernels.o"
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = subprocess.run(
+            [arguments.nvcc, "-std=c++17", f"-I{arguments.include}", "-O3", "-Xptxas=-v", "-c", source, "-o", target,
+             *([f"-DMATH_MODE={arguments.math_mode}"] if arguments.math_mode else []),
+             f"-gencode=arch=compute_{architecture},code=sm_{architecture}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if result.returncode != 0:
+            sys.exit(result.stdout)
+        return result.stdout, after.ru_utime - before.ru_utime, target.stat().st_size / 1024
 
 
-def allowed_seconds(arguments, budget, architecture, seconds):
-    """The budget, and where that is not enough what it comes to at the pace that the machine has now."""
-    allowed = budget["seconds"]
-    if seconds > allowed:
-        yardstick = pathlib.Path(__file__).with_name("yardstick.cu")
-        now = sum(compile_for(arguments, yardstick, architecture)[1] for _ in range(2)) / 2
-        print(f"yardstick.cu: {now:.1f} s of processor time, {budget['yardstick_seconds']} s in the budget")
-        allowed *= max(1.0, now / budget["yardstick_seconds"])
-    return allowed
+def excess_seconds(arguments, budget, architecture, seconds):
+    """What a compilation of `seconds` has taken too long, in words; nothing where it is within the budget."""
+    allowed = budget["seconds_per_math_mode" if arguments.math_mode else "seconds_per_architecture"]
+    yardstick = pathlib.Path(__file__).with_name("yardstick.cu")
+    for attempt in range(ATTEMPTS):
+        if seconds <= allowed:
+            return ""
+        pace = max(1.0, compile_for(arguments, yardstick, architecture)[1] / budget["yardstick_seconds"])
+        print(f"sm_{architecture}: {seconds:.1f} s on a machine that takes {pace:.2f} times as long as the budget's")
+        if seconds <= allowed * pace:
+            return ""
+        if attempt + 1 < ATTEMPTS:
+            seconds = compile_for(arguments, arguments.source, architecture)[1]
+    return f"sm_{architecture}: {seconds / pace:.1f} s to compile, {allowed} allowed"
 
 
 def kernels_in(report):
@@ -93,9 +101,8 @@ def main():
         failures += [f"sm_{architecture}: wgmma serialized: {line}" for line in SERIALIZED.findall(report)]
         if not kernels:
             failures.append(f"sm_{architecture}: no kernels in ptxas' report")
-        allowed = allowed_seconds(arguments, budget, architecture, seconds)
-        if seconds > allowed:
-            failures.append(f"sm_{architecture}: {seconds:.1f} s to compile, {allowed:.1f} allowed")
+        if excess := excess_seconds(arguments, budget, architecture, seconds):
+            failures.append(excess)
         if arguments.math_mode:
             found = set(re.findall(r"\w+_activations", " ".join(name for name, *_ in kernels)))
             wanted = set(budget["activations"][arguments.math_mode])
@@ -108,9 +115,9 @@ def main():
             registers.setdefault(name.split("(")[0], {})[architecture] = used
             if stack or spilled:
                 failures.append(f"{where}: spills {spilled} bytes, stack frame {stack} bytes")
-            allowed_registers = budget["registers"].get(re.split(r"[<(]", name)[0], budget["registers"]["other"])
-            if used > allowed_registers:
-                failures.append(f"{where}: {used} registers, {allowed_registers} allowed")
+            allowed = budget["registers"].get(re.split(r"[<(]", name)[0], budget["registers"]["other"])
+            if used > allowed:
+                failures.append(f"{where}: {used} registers, {allowed} allowed")
 
     print("\nregisters per thread" + "".join(f"{'sm_' + a:>8}" for a in arguments.architectures))
     for name, used in sorted(registers.items()):
