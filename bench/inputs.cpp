@@ -3,8 +3,6 @@
 #include "gguf/load_problem.hpp"
 #include "support/generate.hpp"
 
-#include <stdexcept>
-
 namespace q4fuse_bench {
 namespace {
 
@@ -28,44 +26,24 @@ std::vector<__half> random_activations() {
   return activations;
 }
 
-const q4fuse_tools::gguf_tensor& choose_tensor(const q4fuse_tools::gguf_file& file, const std::string& name) {
-  if (!name.empty()) return file.find_q4_0(name);
-  const q4fuse_tools::gguf_tensor* only = nullptr;
-  for (const q4fuse_tools::gguf_tensor& tensor : file.tensors()) {
-    if (!tensor.is_q4_0()) continue;
-    if (only != nullptr) {
-      throw std::runtime_error(file.path() + ": has several Q4_0 tensors, name one with --tensor; q4fuse_gguf list " +
-                               "shows them");
-    }
-    only = &tensor;
-  }
-  if (only == nullptr) throw std::runtime_error(file.path() + ": has no Q4_0 tensor");
-  return *only;
-}
-
 }  // namespace
 
 inputs::inputs()
     : weights_(q4fuse_test::make_weights(q4fuse_test::weight_kind::normal, kWeightBlocks, q4fuse::kBlockSize, kSeed)),
-      activations_(random_activations()),
-      description_("random, normal") {}
+      activations_(random_activations()) {}
 
 inputs::inputs(const model_files& files) {
   q4fuse_tools::gguf_file file(files.gguf);
-  const q4fuse_tools::gguf_tensor& tensor = choose_tensor(file, files.tensor);
+  const q4fuse_tools::gguf_tensor& tensor = file.find_q4_0(files.tensor);
   shape_ = {tensor.n(), tensor.k()};
   weights_ = q4fuse_tools::load_weights(file, tensor);
-  description_ = "weights " + q4fuse_tools::in_quotes(tensor.name) + " of " + files.gguf + ", activations ";
   if (files.activations.empty()) {
     activations_ = random_activations();
-    description_ += "random, normal";
   } else {
     q4fuse_tools::activation_source source;
     source.path = files.activations;
     constexpr int64_t kAllRows = 0;
     activations_ = q4fuse_tools::load_activations(source, tensor, kAllRows);
-    description_ +=
-        std::to_string(static_cast<int64_t>(activations_.size()) / tensor.k()) + " tokens of " + files.activations;
   }
 }
 

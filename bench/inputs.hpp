@@ -15,7 +15,7 @@ namespace q4fuse_bench {
 /// Where a matrix of a real model lies.
 struct model_files {
   std::string gguf;
-  std::string tensor;       ///< empty: the only one of Q4_0 in the file
+  std::string tensor;       ///< of Q4_0
   std::string activations;  ///< rows of k halves: a file, or a folder with TENSOR.f16; empty: random ones
 };
 
@@ -30,8 +30,6 @@ class inputs {
 
   /// Of the model's weights, or all zeros where the inputs suit any shape.
   weight_shape shape() const { return shape_; }
-  /// What they are, for reports.
-  const std::string& description() const { return description_; }
 
   const std::vector<q4fuse::block_q4_0>& weights() const { return weights_; }
   const std::vector<__half>& activations() const { return activations_; }
@@ -45,7 +43,6 @@ class inputs {
   std::vector<q4fuse::block_q4_0> weights_;
   std::vector<__half> activations_;
   weight_shape shape_{0, 0};
-  std::string description_;
 };
 
 }  // namespace q4fuse_bench

@@ -73,7 +73,11 @@ int run(int argc, char** argv) {
     return measure_bandwidths(temporary);
   }();
   for (const auto& [key, value] : describe_run(measured)) benchmark::AddCustomContext(key, value);
-  benchmark::AddCustomContext("inputs", data.description());
+  if (const auto& model = options.model; model.has_value()) {
+    benchmark::AddCustomContext("gguf", model->gguf);
+    benchmark::AddCustomContext("tensor", model->tensor);
+    benchmark::AddCustomContext("activations", model->activations.empty() ? "random" : model->activations);
+  }
   session benchmarks(options, std::move(data), device, query_l2_bytes(), measured);
   benchmarks.select(benchmark::GetBenchmarkFilter());
   const std::vector<std::string> names = benchmarks.selected_names();

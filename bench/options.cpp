@@ -42,7 +42,10 @@ std::unique_ptr<CLI::App> make_app(raw_options& raw) {
   CLI::Option* const gguf = app->add_option("--gguf", raw.model.gguf, "weights of a model instead: a GGUF file")
                                 ->check(CLI::ExistingFile)
                                 ->excludes(shapes);
-  app->add_option("--tensor", raw.model.tensor, "which of its Q4_0 tensors (default: the only one)")->needs(gguf);
+  CLI::Option* const tensor =
+      app->add_option("--tensor", raw.model.tensor, "one of its Q4_0 tensors; `q4fuse_gguf list FILE` names them")
+          ->needs(gguf);
+  gguf->needs(tensor);
   app->add_option("--activations", raw.model.activations,
                   "the model's too, raw little-endian FP16 rows: a file, or a folder with TENSOR.f16")
       ->check(CLI::ExistingPath)

@@ -44,10 +44,11 @@ TEST(options, a_model_takes_the_place_of_the_shapes) {
   EXPECT_EQ(options.model->gguf, file);
   EXPECT_EQ(options.model->tensor, "w");
   EXPECT_EQ(options.model->activations, folder);
-  EXPECT_NE(complaint({"--gguf=" + file, "--shapes=S1"}).find("--shapes"), std::string::npos);
+  EXPECT_NE(complaint({"--gguf=" + file, "--tensor=w", "--shapes=S1"}).find("--shapes"), std::string::npos);
+  EXPECT_NE(complaint({"--gguf=" + file}).find("--tensor"), std::string::npos);
   EXPECT_NE(complaint({"--tensor=w"}).find("--gguf"), std::string::npos);
   EXPECT_NE(complaint({"--activations=" + folder}).find("--gguf"), std::string::npos);
-  EXPECT_NE(complaint({"--gguf=no_such_file"}).find("no_such_file"), std::string::npos);
+  EXPECT_NE(complaint({"--gguf=no_such_file", "--tensor=w"}).find("no_such_file"), std::string::npos);
 }
 
 TEST(options, a_sweep_is_quick_unless_told_otherwise) {
