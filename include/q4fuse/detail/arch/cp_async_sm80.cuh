@@ -13,7 +13,8 @@ namespace detail Q4FUSE_HIDDEN {
 namespace arch {
 
 /// Copies kBytes (4, 8 or 16; both addresses aligned to it), or writes zeros and reads nothing when not valid.
-/// 16-byte copies bypass L1: weights are read once.
+/// 16-byte copies bypass L1: weights are read once. They have the L2 fetch 128 bytes at once, since pieces of rows
+/// begin and end within sectors that another copy wants soon.
 template <int kBytes>
 __device__ __forceinline__ void cp_async(void* shared, const void* global, bool valid) {
   static_assert(kTargetHas<(kBytes > 0 ? 80 : 0)>, "cp.async needs sm_80");
@@ -21,7 +22,8 @@ __device__ __forceinline__ void cp_async(void* shared, const void* global, bool 
   const uint32_t destination = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   const int source_bytes = valid ? kBytes : 0;
   if constexpr (kBytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(global), "r"(source_bytes)
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(destination), "l"(global),
+                 "r"(source_bytes)
                  : "memory");
   } else {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(destination), "l"(global), "n"(kBytes),
