@@ -90,9 +90,13 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 4, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
@@ -139,8 +143,10 @@ constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
-/// Tiles that the plan never takes where there is wgmma: those of halves on mma.sync and those of dp4a.
+/// What other kernels do better where there is wgmma: tiles of halves on mma.sync and of dp4a, and what is made for a
+/// small shared memory, four warps for a row tile.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
+  if (config.family == kernel_family::weight_bound) return config.warps_k == 4;
   return config.family == kernel_family::tile && config.instruction != dot_instruction::mma_m16n8k32_s8;
 }
 
@@ -182,7 +188,7 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
   return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n, config.stages,
-                                          tokens, shape.k / kBlockSize, block_bytes)
+                                          tokens, shape.k / kBlockSize, config.cluster_k, block_bytes)
       .total;
 }
 

@@ -51,7 +51,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
     if (!found) best.config = config;
     if (!detail::is_candidate(config, shape) || !can_run(config, shape, device)) continue;
     const double time = detail::estimated_time(config, shape, device, source, math);
-    const bool same = time == best_time && detail::fits_rows_better(config, best.config, shape);
+    const bool same = time == best_time && detail::fits_rows_better(config, best.config, shape, device);
     if (found && time >= best_time && !same) continue;
     best.config = config;
     best.reason = detail::reason_for(config, shape);

@@ -22,7 +22,8 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   const int64_t tile_n = config.tile_n;
   const int64_t piece = q4fuse::detail::kPieceBlocks;
   // Who takes pieces in turn or a slice each, and the pieces in flight in all of them together.
-  const int64_t sharers = config.family == q4fuse::kernel_family::weight_bound ? config.warps_k : config.cluster_k;
+  const bool weight_bound = config.family == q4fuse::kernel_family::weight_bound;
+  const int64_t sharers = config.cluster_k * (weight_bound ? config.warps_k : 1);
   const int64_t ring = config.stages * sharers;
   if (emulated) {
     return {{1, 1, 32},

@@ -23,14 +23,6 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
   }
 }
 
-/// Stores those sums of a warp that lie inside Y.
-template <class Dot>
-__device__ __forceinline__ void store_ragged_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
-                                                  int64_t first_token) {
-  dot.for_each(
-      [&](int row, int token, float sum) { store_output<Dot>(arguments, first_token + token, first_row + row, sum); });
-}
-
 /// Stores the sums of a warp tile that lie inside Y, or all of them. One pointer walks over the token tiles, because an
 /// address each would not fit the registers. Lanes hold sums as mma does: one store writes eight rows of four tokens,
 /// whole sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
@@ -62,11 +54,10 @@ __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments&
   }
 }
 
-/// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and stores them; `thread` counts within the
-/// group. `partials` holds `tokens` rows per warp.
-template <class Policy>
-__device__ __forceinline__ void store_partial_sums(const float* partials, const gemm_arguments& arguments,
-                                                   int64_t first_row, int64_t first_token, int tokens, int thread) {
+/// Adds the partial sums of the kWarpsK warps of a group, warp 0 first, and gives them to `store`; `thread` counts
+/// within the group. `partials` holds `tokens` rows per warp.
+template <class Policy, class Store>
+__device__ __forceinline__ void add_partial_sums(const float* partials, int tokens, int thread, const Store& store) {
   constexpr int kStride = partial_row_floats(Policy::kWarpRows);
   for (int index = thread; index < tokens * Policy::kWarpRows; index += Policy::kWarpsK * kWarpSize) {
     const int token = index / Policy::kWarpRows;
@@ -77,7 +68,22 @@ __device__ __forceinline__ void store_partial_sums(const float* partials, const 
     for (int warp = 1; warp < Policy::kWarpsK; ++warp) {
       sum = arch::add_rn(sum, arch::load_shared<float>(element + warp * tokens * kStride));
     }
-    store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
+    store(token, row, sum);
+  }
+}
+
+__device__ __forceinline__ float4 add(const float4& a, const float4& b) {
+  return {arch::add_rn(a.x, b.x), arch::add_rn(a.y, b.y), arch::add_rn(a.z, b.z), arch::add_rn(a.w, b.w)};
+}
+
+/// Sums of four neighbouring rows, those that lie inside Y and are not among the first `foreign_rows`.
+template <class Policy>
+__device__ __forceinline__ void store_rows(const gemm_arguments& arguments, int64_t token, int64_t row,
+                                           const float4& sum, int foreign_rows = 0) {
+  const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (i >= foreign_rows) store_output<typename Policy::dot>(arguments, token, row + i, sums[i]);
   }
 }
 
@@ -121,15 +127,9 @@ __device__ __forceinline__ void store_shared_tile(const float* partials, const g
       } else {
         term = arch::load_shared<float4>(place);
       }
-      sum = part == 0 ? term
-                      : float4{arch::add_rn(sum.x, term.x), arch::add_rn(sum.y, term.y), arch::add_rn(sum.z, term.z),
-                               arch::add_rn(sum.w, term.w)};
+      sum = part == 0 ? term : add(sum, term);
     }
-    const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      store_output<typename Policy::dot>(arguments, first_token + token, first_row + row + i, sums[i]);
-    }
+    store_rows<Policy>(arguments, first_token + token, first_row + row, sum);
   }
   if constexpr (kCluster) arch::sync_cluster_relaxed();  // no CTA ends while another reads its memory
 }

@@ -20,10 +20,14 @@ __device__ __forceinline__ void allow_dependents() {
   if constexpr (arch::kTargetHas<90>) arch::launch_dependents();
 }
 
+template <class Policy>
+inline constexpr bool exists_on_target =
+    arch::kTargetHas<Policy::kRequiredArch> && !(arch::kTargetHasWgmma && is_replaced_on_sm90a(Policy::kConfig));
+
 template <int kIndex, template <int, int> class Activations>
 __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) weight_bound_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
-  if constexpr (arch::kTargetHas<config::dot::kRequiredArch>) {
+  if constexpr (exists_on_target<config>) {
     allow_dependents();
     for (int64_t first_token = 0; first_token < arguments.m; first_token += config::kTileM) {
       if (first_token > 0) arch::sync_cta();
@@ -36,8 +40,7 @@ template <int kIndex, template <int, int> class Activations>
 __global__ void __launch_bounds__(policy<kIndex>::kThreads, tile_ctas(policy<kIndex>::kConfig))
     tile_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
-  constexpr bool kReplaced = arch::kTargetHasWgmma && is_replaced_on_sm90a(config::kConfig);
-  if constexpr (arch::kTargetHas<config::kRequiredArch> && !kReplaced) {
+  if constexpr (exists_on_target<config>) {
     allow_dependents();
     // Tiles of one row of weights are neighbours, so that CTAs that run together read the same weights.
     const int64_t tile = arch::cta_index() / config::kClusterK;

@@ -48,8 +48,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
   grid.programmatic_dependent_launch = arguments.dependent;
   grid.stream = stream;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
-    grid.ctas = weight_bound_ctas(config::kConfig, shape, device);
-    return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
+    grid.cluster_ctas = config::kClusterK;
+    grid.ctas = weight_bound_clusters(config::kConfig, shape, device) * config::kClusterK;
+    gemm_arguments with_access = arguments;
+    if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
+    return launch(weight_bound_kernel<kIndex, Activations>, grid, with_access);
   } else {
     const int64_t tiles = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
     grid.cluster_ctas = config::kClusterK;

@@ -52,8 +52,8 @@ class tile_stages {
     const int64_t tokens = arguments.m - first_token;
     rows_ = rows < Policy::kTileN ? static_cast<int>(rows) : Policy::kTileN;
     last_token_ = tokens < Policy::kTileM ? static_cast<int>(tokens) - 1 : Policy::kTileM - 1;
-    first_piece_ = first_piece_of(slice);
-    pieces_ = first_piece_of(slice + 1) - first_piece_;
+    first_piece_ = pieces_before(slice, Policy::kClusterK, arguments.k_blocks);
+    pieces_ = pieces_before(slice + 1, Policy::kClusterK, arguments.k_blocks) - first_piece_;
   }
 
   /// 0 where k has fewer pieces than slices.
@@ -90,18 +90,13 @@ class tile_stages {
   template <class Provider = provider>
   __device__ __forceinline__ Provider converter(int piece) const {
     return Provider(arguments_.x, {first_token_, (int64_t{first_piece_} + piece) * kPieceBlocks, Policy::kTileM,
-                                   last_token_, blocks(piece), kPieceBlocks});
+                                   last_token_ + 1, blocks(piece), kPieceBlocks});
   }
   __device__ __forceinline__ auto activation_stage(int piece) const {
-    return activation_tile<typename token_rows::scales, Policy::kBlockBytes>{activations(piece), kRowBytes};
+    return activation_tile{activations(piece), kRowBytes};
   }
 
  private:
-  __device__ __forceinline__ int first_piece_of(int slice) const {
-    const auto pieces = static_cast<unsigned>(ceil_div(arguments_.k_blocks, kPieceBlocks));
-    return static_cast<int>(pieces * static_cast<unsigned>(slice) / Policy::kClusterK);
-  }
-
   static constexpr int kActivationStages = activation_stages(Policy::kConfig);
   static constexpr tile_layout kMap =
       make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes, 0);
@@ -120,7 +115,6 @@ template <class Policy, template <int, int> class Activations>
 __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, int64_t first_row, int64_t first_token) {
   using stages = tile_stages<Policy, Activations>;
   constexpr bool kAsynchronous = stages::provider::kAsynchronous;
-  constexpr int kStep = stages::kBatch * Policy::kThreads;
   // As far as the registers of a thread allow without spilling.
   constexpr int kUnroll = Policy::kThreads > 256 || Policy::kSharesK ? 1 : 2;
   constexpr int kFillUnroll = Policy::kSharesK ? 1 : Policy::kStages - 1;
@@ -139,7 +133,10 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
   auto first = ring.template converter<typename stages::first_provider>(0);
   const bool converts_first = !kAsynchronous && (Policy::kClusterK == 1 || pieces > 0);
   const bool loads_first = Policy::kSharesK && !arguments.dependent;
-  if (converts_first && loads_first) first.load(0);
+  using scales = typename stages::token_rows::scales;
+  auto loads = first.begin_loads();
+  auto stores = first.begin_stores(ring.activation_stage(0));
+  if (converts_first && loads_first) first.load(loads);
 #pragma unroll kFillUnroll
   for (int piece = 0; piece < Policy::kStages - 1; ++piece) {
     ring.fetch_weights(piece);
@@ -156,12 +153,11 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
       commit_copies();
     }
   } else if (converts_first) {
-    if (!loads_first) first.load(0);
-    first.store(0, ring.activation_stage(0));
-    for (int step = stages::kFirstBatch * Policy::kThreads; step < stages::kBatches * kStep;
-         step += stages::kFirstBatch * Policy::kThreads) {
-      first.load(step);
-      first.store(step, ring.activation_stage(0));
+    if (!loads_first) first.load(loads);
+    first.template store<scales>(stores);
+    for (int batch = stages::kFirstBatch; batch < stages::kBatches * stages::kBatch; batch += stages::kFirstBatch) {
+      first.load(loads);
+      first.template store<scales>(stores);
     }
   }
 
@@ -181,21 +177,23 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
         ring.activations(piece) + warp_token * stages::kRowBytes + warp_k * 2 * Policy::kBlockBytes;
     if (!kAsynchronous && piece + 1 < pieces) {
       auto converter = ring.converter(piece + 1);
+      auto next_load = converter.begin_loads();
+      auto next_store = converter.begin_stores(ring.activation_stage(piece + 1));
 #pragma unroll kUnroll
       for (int pair = 0; pair < stages::kPairs; ++pair) {
         if constexpr (stages::kBatches == stages::kPairs) {
-          converter.load(pair * kStep);
+          converter.load(next_load);
           multiply_pair(dot, weights, activations, pair * Policy::kWarpsK, rows);
-          converter.store(pair * kStep, ring.activation_stage(piece + 1));
+          converter.template store<scales>(next_store);
         } else {
           const uint8_t* const w = weights + pair * Policy::kWarpsK * kPairBytes;
           const uint8_t* const x = activations + 2 * pair * Policy::kWarpsK * Policy::kBlockBytes;
-          converter.load(2 * pair * kStep);
+          converter.load(next_load);
           dot.template multiply<0>(w, x, rows);
-          converter.store(2 * pair * kStep, ring.activation_stage(piece + 1));
-          converter.load((2 * pair + 1) * kStep);
+          converter.template store<scales>(next_store);
+          converter.load(next_load);
           dot.template multiply<1>(w, x + Policy::kBlockBytes, rows);
-          converter.store((2 * pair + 1) * kStep, ring.activation_stage(piece + 1));
+          converter.template store<scales>(next_store);
         }
       }
     } else if constexpr (!kAsynchronous) {

@@ -16,6 +16,7 @@
 #include <q4fuse/detail/mainloop/warpgroup_producer.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/k_slice.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
 #include <q4fuse/detail/tile/warpgroup_rings.cuh>
 
@@ -139,7 +140,7 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
 template <class Policy>
 __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_k, const warpgroup_tensor_maps& maps) {
   static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and the CTA's k");
-  const gemm_arguments arguments = slice_of_k<Policy>(all_of_k);
+  const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, Policy::portion::kSourceBlockBytes);
   warpgroup_memory<Policy>::prepare(arguments);
   // The first warps, because the schedulers prefer those: what waits for stages then comes last.
   if (arch::thread_index() < Policy::kProducerWarps * kWarpSize) {

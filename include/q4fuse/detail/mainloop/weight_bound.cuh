@@ -12,6 +12,7 @@
 #include <q4fuse/detail/tile/activations.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/copy.cuh>
+#include <q4fuse/detail/tile/k_slice.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
 #include <q4fuse/detail/tile/policy.cuh>
 #include <q4fuse/detail/tile/token_rows.cuh>
@@ -27,19 +28,30 @@ namespace detail Q4FUSE_HIDDEN {
 inline constexpr int kActivationBatch = 4;
 
 /// The row tiles of a group of warps. Neighbouring tiles go to different CTAs, so that a last, partial round of tiles
-/// is spread over all of them. 32 bits count them: 2^31 row tiles are more than 600 GB of weights.
+/// is spread over all of them. 32 bits count them: 2^31 row tiles are more than 600 GB of weights. The last tile ends
+/// with W: where rows do not fill it, it begins with some of the tile before, which it does not store.
 template <class Policy>
 struct row_tiles {
   int first;
   int step;
-  int whole;  ///< of all groups together, those that have all their rows
-  int count;  ///< of all groups together
+  int count;         ///< of all groups together
+  int64_t last_row;  ///< first row of the last tile
 
   __device__ row_tiles(int64_t n, int group)
-      : first(static_cast<int>(group * arch::cta_count() + arch::cta_index())),
-        step(static_cast<int>(arch::cta_count()) * Policy::kWarpsN),
-        whole(static_cast<int>(static_cast<uint64_t>(n) / Policy::kWarpRows)),
-        count(whole + (n % Policy::kWarpRows == 0 ? 0 : 1)) {}
+      : first(static_cast<int>(group * clusters() + arch::cta_index() / Policy::kClusterK)),
+        step(static_cast<int>(clusters()) * Policy::kWarpsN),
+        count(static_cast<int>(ceil_div(n, Policy::kWarpRows))),
+        last_row(n < Policy::kWarpRows ? 0 : n - Policy::kWarpRows) {}
+
+  __device__ __forceinline__ int64_t first_row(int tile) const {
+    const int64_t row = int64_t{tile} * Policy::kWarpRows;
+    return row < last_row ? row : last_row;
+  }
+  /// Rows of a tile that the one before it stores.
+  __device__ __forceinline__ int foreign_rows(int tile) const {
+    return static_cast<int>(int64_t{tile} * Policy::kWarpRows - first_row(tile));
+  }
+  static __device__ __forceinline__ int64_t clusters() { return arch::cta_count() / Policy::kClusterK; }
 };
 
 /// A warp's ring of weight pieces. Pieces are fetched and consumed in one order: for every row tile of the group, every
@@ -123,12 +135,11 @@ class weight_ring {
   }
 
   __device__ __forceinline__ void fetch(uint8_t* stage) const {
-    const int64_t first_row = int64_t{tile_} * Policy::kWarpRows;
-    const int64_t first_byte = int64_t{piece_} * kWeightPieceBytes;
     const int blocks = arguments_.k_blocks - piece_ * kPieceBlocks;
     const int length = (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes;
-    const int access = tile_ < tiles_.whole ? arguments_.w.access_bytes : 0;
-    const uint8_t* const source = arguments_.w.base + first_row * arguments_.w.row_bytes + first_byte;
+    const uint8_t* const source =
+        arguments_.w.base + tiles_.first_row(tile_) * arguments_.w.row_bytes + int64_t{piece_} * kWeightPieceBytes;
+    const int access = arguments_.w.access_bytes;  // 2 where W has fewer rows than a tile
     if (access == 16) {
       // Rows that allow 16 bytes consist of whole pieces. Lanes follow the bytes of a row without a break: in two
       // parts, sectors of 32 bytes would be asked for twice.
@@ -144,10 +155,9 @@ class weight_ring {
     } else if (access == 4) {
       fetch_rows<4>(stage, source, length);
     } else {
-      const int64_t rows = arguments_.n - first_row;
-      copy_piece<Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
-          stage, kWeightPieceBytes, arguments_.w, first_row, first_byte,
-          rows < Policy::kWarpRows ? static_cast<int>(rows) : Policy::kWarpRows, length, arch::lane_index());
+      const int rows = arguments_.n < Policy::kWarpRows ? static_cast<int>(arguments_.n) : Policy::kWarpRows;
+      copy_piece_as<2, Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
+          stage, kWeightPieceBytes, source, arguments_.w.row_bytes, rows, length, arch::lane_index());
     }
   }
 
@@ -185,9 +195,43 @@ class weight_ring {
   lane_share tail_;
 };
 
+/// Adds the sums of row tiles of all CTAs that share k, rank 0 first, and stores them: those of `count` tiles of each
+/// group from its `first` on. Each CTA does so for its share of the rows. `tiles` are those of the first group.
+template <class Policy>
+__device__ __forceinline__ void store_exchanged_sums(const float* sums, const gemm_arguments& arguments,
+                                                     const row_tiles<Policy>& tiles, int first, int count,
+                                                     int64_t first_token, int tokens) {
+  constexpr int kQuads = Policy::kWarpRows / 4 / Policy::kClusterK;  // of a token, four rows each
+  static_assert(kQuads * 4 * Policy::kClusterK == Policy::kWarpRows, "the CTAs of a cluster share the rows evenly");
+  const auto rank = static_cast<int>(arch::cta_index() % Policy::kClusterK);
+  arch::sync_cluster();
+  for (int index = arch::thread_index(); index < count * Policy::kWarpsN * tokens * kQuads; index += Policy::kThreads) {
+    const int row = (rank * kQuads + index % kQuads) * 4;
+    const int token = index / kQuads % tokens;
+    const int place = index / kQuads / tokens;
+    const int tile = tiles.first + place % Policy::kWarpsN * (tiles.step / Policy::kWarpsN) +
+                     (first + place / Policy::kWarpsN) * tiles.step;
+    if (tile >= tiles.count) continue;
+    const int64_t y_row = tiles.first_row(tile) + row;
+    const int foreign_rows = tiles.foreign_rows(tile) - row;
+    // What is read must be stored, because that is what makes the last barrier wait for it.
+    if (y_row >= arguments.n || foreign_rows >= 4) continue;
+    float4 sum{};
+#pragma unroll
+    for (int part = 0; part < Policy::kClusterK; ++part) {
+      const float4 term = arch::load_cluster(sums + (place * tokens + token) * Policy::kWarpRows + row, part);
+      sum = part == 0 ? term : add(sum, term);
+    }
+    store_rows<Policy>(arguments, first_token + token, y_row, sum, foreign_rows);
+  }
+  arch::sync_cluster();  // no CTA goes on to other sums, or ends, while another reads its memory
+}
+
 template <class Policy, template <int, int> class Activations>
-__device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& arguments, int64_t first_token) {
+__device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_of_k, int64_t first_token) {
   static_assert(Policy::kWarpsM == 1, "every warp of this family works for all tokens of the tile");
+  using provider = Activations<Policy::kThreads, kActivationBatch>;
+  const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, provider::portion::kSourceBlockBytes);
   const int64_t tokens_left = arguments.m - first_token;
   const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int k_blocks = arguments.k_blocks;
@@ -198,38 +242,36 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const row_tiles<Policy> tiles(arguments.n, group);
 
   // Shared memory.
-  const weight_bound_layout map = make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows,
-                                                           Policy::kStages, tokens, k_blocks, Policy::kBlockBytes);
+  const weight_bound_layout map =
+      make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows, Policy::kStages, tokens,
+                               all_of_k.k_blocks, Policy::kClusterK, Policy::kBlockBytes);
   uint8_t* const shared = arch::shared_memory();
   uint8_t* const activations = shared + map.activations;
   const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
 
-  // Activations and first weights. With dependent launch only the weights may be touched before the wait; without it
-  // the activations go first, because a load that is issued behind a burst of weight requests waits for all of them.
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
   weight_ring<Policy> ring(arguments, shared + map.weights + warp * kRingBytes, tiles, warp_k);
-  using provider = Activations<Policy::kThreads, kActivationBatch>;
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
-  const activation_region region{first_token, 0, tokens, tokens - 1, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
-  provider even(arguments.x, region);
-  provider odd(arguments.x, region);
-  const activation_tile<clamped_token_rows::scales, Policy::kBlockBytes> tile_of_x{activations, activation_stride};
-  if (!arguments.dependent) even.load(0);
+  const activation_region region{first_token, 0, tokens, tokens, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
+  provider current(arguments.x, region);
+  auto loads = current.begin_loads();
+  auto stores = current.begin_stores(activation_tile{activations, activation_stride});
+  // Activations and first weights. With dependent launch only the weights may be touched before the wait; without it
+  // the activations go first, because a load that is issued behind a burst of weight requests waits for all of them.
+  bool loaded = !arguments.dependent;
+  if (loaded) current.load(loads);
   ring.prefill();
   if constexpr (arch::kTargetHas<90>) {
-    if (arguments.dependent) {
-      arch::wait_for_dependencies();
-      even.load(0);
-    }
+    if (arguments.dependent) arch::wait_for_dependencies();
   }
   // One batch of loads is always in flight while the one before it is stored.
-  constexpr int kStep = kActivationBatch * Policy::kThreads;
-  const int portions = even.portions();
-  for (int first = 0; first < portions; first += 2 * kStep) {
-    if (first + kStep < portions) odd.load(first + kStep);
-    even.store(first, tile_of_x);
-    if (first + 2 * kStep < portions) even.load(first + 2 * kStep);
-    if (first + kStep < portions) odd.store(first + kStep, tile_of_x);
+#pragma unroll 1
+  while (stores.warp_has_place()) {
+    provider next = current;
+    if (loads.warp_has_place()) next.load(loads);
+    if (loaded) current.template store<clamped_token_rows::scales, 2>(stores);
+    current = next;
+    loaded = true;
   }
   arch::sync_cta();
 
@@ -237,30 +279,58 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& argu
   const clamped_token_rows rows{activation_stride, tokens - 1};
   const int partial_floats = tokens * partial_row_floats(Policy::kWarpRows);
   float* const partials = reinterpret_cast<float*>(shared + map.partials);
+  float* const sums = reinterpret_cast<float*>(shared + map.sums);
+  const int tiles_of_group = static_cast<int>(ceil_div(tiles.count, tiles.step));  // of one that has a last tile
   int buffer = 0;
-  for (int tile = tiles.first; tile < tiles.count; tile += tiles.step) {
-    const int64_t first_row = int64_t{tile} * Policy::kWarpRows;
-    typename Policy::dot dot;
-    dot.clear();
-    for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
-      const uint8_t* weights = ring.wait();
-      multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
-                     k_blocks - piece * kPieceBlocks, rows);
-      ring.advance();
-    }
+  for (int i = 0; i < tiles_of_group; ++i) {
+    const int tile = tiles.first + i * tiles.step;
+    if (tile < tiles.count) {
+      const int64_t first_row = tiles.first_row(tile);
+      const int foreign_rows = tiles.foreign_rows(tile);
+      typename Policy::dot dot;
+      dot.clear();
+      for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
+        const uint8_t* weights = ring.wait();
+        multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
+                       k_blocks - piece * kPieceBlocks, rows);
+        ring.advance();
+      }
 
-    if constexpr (Policy::kWarpsK == 1) {
-      store_ragged_sums(dot, arguments, first_row, first_token);
-    } else {
-      float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
-      float* const mine = group_partials + warp_k * partial_floats;
-      dot.for_each([&](int row, int token, float sum) {
-        if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
-      });
-      arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
-      store_partial_sums<Policy>(group_partials, arguments, first_row, first_token, tokens,
-                                 warp_k * kWarpSize + arch::lane_index());
-      buffer ^= 1;
+      if constexpr (Policy::kWarpsK == 1) {
+        dot.for_each([&](int row, int token, float sum) {
+          if (row < foreign_rows) return;
+          store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
+        });
+      } else {
+        float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
+        float* const mine = group_partials + warp_k * partial_floats;
+        dot.for_each([&](int row, int token, float sum) {
+          if (token < tokens) {
+            arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
+          }
+        });
+        arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
+        const int thread = warp_k * kWarpSize + arch::lane_index();
+        if constexpr (Policy::kSharesK) {
+          float* const place = sums + (i % kExchangedTiles * Policy::kWarpsN + group) * tokens * Policy::kWarpRows;
+          add_partial_sums<Policy>(group_partials, tokens, thread, [&](int token, int row, float sum) {
+            arch::store_shared<float>(place + token * Policy::kWarpRows + row, sum);
+          });
+        } else {
+          add_partial_sums<Policy>(group_partials, tokens, thread, [&](int token, int row, float sum) {
+            if (row < foreign_rows) return;
+            store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
+          });
+        }
+        buffer ^= 1;
+      }
+    }
+    if constexpr (Policy::kSharesK) {
+      if ((i + 1) % kExchangedTiles == 0 || i + 1 == tiles_of_group) {
+        const int first = i / kExchangedTiles * kExchangedTiles;
+        store_exchanged_sums<Policy>(sums, arguments, row_tiles<Policy>(arguments.n, 0), first, i + 1 - first,
+                                     first_token, tokens);
+      }
     }
   }
 }

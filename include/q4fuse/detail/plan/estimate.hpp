@@ -1,7 +1,7 @@
 #pragma once
 
-// What the plan compares: estimated times. Small fits, of the warpgroup kernels to an H100's times, of the others to an
-// H200's; on another GPU the numbers are off, the order of the kernels less so. docs/performance.md says how far. Host
+// What the plan compares: estimated times. Small fits, of the tile kernels to an H200's times, of the others to an
+// H100's; on another GPU the numbers are off, the order of the kernels less so. docs/performance.md says how far. Host
 // only.
 
 #include <q4fuse/detail/tile/layout.hpp>
@@ -13,35 +13,42 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// CTAs of a weight-bound kernel: one a multiprocessor, as long as there is a row tile for each.
-constexpr int64_t weight_bound_ctas(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+/// CTAs, or clusters of CTAs, of a weight-bound kernel: one a multiprocessor, as long as there is a row tile for each.
+/// Clusters of four leave multiprocessors over where there are not four in a row.
+constexpr int64_t weight_bound_clusters(const kernel_config& config, const gemm_shape& shape,
+                                        const device_info& device) {
   const int64_t row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
-  const int64_t multiprocessors = device.sm_count > 0 ? device.sm_count : 1;
-  return row_tiles < multiprocessors ? row_tiles : multiprocessors;
+  const int64_t fit = config.cluster_k == 4 ? device.sm_count * 15 / 16 / 4 : device.sm_count / config.cluster_k;
+  const int64_t clusters = fit > 0 ? fit : 1;
+  return row_tiles < clusters ? row_tiles : clusters;
 }
 
-/// Microseconds of a weight-bound kernel. The CTA with the most row tiles decides: reading and multiplying its pieces,
-/// or, where its warps are few or have little to do between two row tiles, the steps that a warp takes one after
-/// another. Every pass over the weights serves another tile of tokens.
-///
-/// The constants are a fit to an H200's times, within 10 % of most of them; those of a further pass and of a step are
-/// estimates.
+/// Microseconds of a weight-bound kernel: activations, which every CTA reads in full, or its slice of k of them; and a
+/// pass over the weights for each tile of tokens. There the slowest of three decides: reading and multiplying the
+/// pieces of the CTA with the most row tiles; the steps that a warp takes one after another, where warps are few or
+/// have little to do between two row tiles; and the memory.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                    pipeline source) {
   const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
   const auto pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
-  const auto ctas = weight_bound_ctas(config, shape, device);
+  const auto clusters = weight_bound_clusters(config, shape, device);
   // Tensor cores compute whole tiles of 8 tokens.
   const double tokens = config.instruction == dot_instruction::dp4a
-                            ? 0.0125 * static_cast<double>(config.tile_m)
-                            : 0.0042 * static_cast<double>(round_up(config.tile_m, 8));
-  const double throughput = static_cast<double>(ceil_div(row_tiles, ctas) * pieces) * (0.063 + tokens);
-  const double steps = static_cast<double>(ceil_div(row_tiles, ctas * config.warps_n)) *
-                       (0.3 * static_cast<double>(ceil_div(pieces, config.warps_k)) + (config.warps_k > 1 ? 0.2 : 0.0));
+                            ? 0.0159 * static_cast<double>(config.tile_m)
+                            : 0.0035 * static_cast<double>(round_up(config.tile_m, 8));
+  const double throughput =
+      static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * (0.067 + tokens);
+  const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
+  const double steps = static_cast<double>(ceil_div(row_tiles, clusters * config.warps_n)) *
+                       (0.41 * steps_of_tile + (config.warps_k > 1 ? 0.69 : 0.0));
+  const double memory = static_cast<double>(shape.n) * static_cast<double>(shape.k / kBlockSize) * kWeightBlockBytes /
+                        (19.8e3 * (device.sm_count > 0 ? device.sm_count : 1));
+  const double compute = throughput > steps ? throughput : steps;
   const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
-  const double activations =
-      (source == pipeline::fused ? 112e-6 : 67e-6) * static_cast<double>(shape.m) * static_cast<double>(shape.k);
-  return 2.9 + activations + passes * (throughput > steps ? throughput : steps) + (passes - 1.0) * 1.2;
+  const double activations = (source == pipeline::fused ? 82e-6 : 62e-6) * static_cast<double>(shape.m) *
+                             static_cast<double>(shape.k) / config.cluster_k;
+  const double exchange = config.cluster_k == 1 ? 0.0 : config.cluster_k == 2 ? 1.6 : 3.3;
+  return 2.43 + exchange + activations + passes * (compute > memory ? compute : memory) + (passes - 1.0) * 0.77;
 }
 
 /// What a token costs a tile kernel before it can be multiplied, per piece of k and shared by the warps of the CTA. The
@@ -128,19 +135,22 @@ constexpr double quantize_time(const gemm_shape& shape) {
 }
 
 /// Among weight-bound kernels that differ in how warps share rows and k alone, and not in their estimated time: no
-/// split of k where a row has fewer pieces than a group of eight has warps; two groups where each warp has so many
-/// pieces between two barriers that the bytes in flight decide; else one.
-constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, const gemm_shape& shape) {
+/// split of k where a row has fewer pieces than a group of eight has warps, or where there are so many rows that nearly
+/// every warp has a tile of its own; two groups where each warp has so many pieces between two barriers that the bytes
+/// in flight decide; else one.
+constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, const gemm_shape& shape,
+                                const device_info& device) {
   if (a.family != kernel_family::weight_bound || a.family != b.family) return false;
-  if (a.instruction != b.instruction || a.tile_m != b.tile_m) return false;
+  if (a.instruction != b.instruction || a.tile_m != b.tile_m || a.cluster_k != b.cluster_k) return false;
   const int64_t pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
-  if (a.warps_k != b.warps_k) return (pieces < 8) == (a.warps_k < b.warps_k);
+  const int64_t row_tiles = ceil_div(shape.n, a.tile_n / a.warps_n);
+  if (a.warps_k != b.warps_k) return (pieces < 8 || row_tiles >= 5 * device.sm_count) == (a.warps_k < b.warps_k);
   return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
 }
 
 /// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, the tile kernels have
 /// full tiles; without the limit their steps from one round of tiles to the next would lead back to passes.
-inline constexpr int64_t kMaxPassTokens = 64;
+inline constexpr int64_t kMaxPassTokens = 32;
 
 constexpr bool is_candidate(const kernel_config& config, const gemm_shape& shape) {
   return config.family != kernel_family::weight_bound ||

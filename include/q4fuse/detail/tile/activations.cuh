@@ -3,7 +3,7 @@
 // Activation providers: the one place where pipelines and math modes differ. Each fills a tile of activation rows in
 // shared memory from what lies in global memory. Work comes in portions a lane: `load` takes a batch of portions from
 // global memory into registers, `store` puts the batch into the tile, with the scales that the tile wants, and the
-// caller does something useful in between.
+// caller does something useful in between. Cursors, one for either, say which portions come next.
 //
 // | provider                      | reads | tile | pipeline, math mode         |
 // |-------------------------------|-------|------|-----------------------------|
@@ -19,6 +19,7 @@
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/fp16_portions.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/portion_cursor.cuh>
 
 #include <cuda_runtime.h>
 
@@ -27,56 +28,6 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// The part of X that a tile holds. Slots of blocks past `blocks` become zero blocks.
-struct activation_region {
-  int64_t first_token;
-  int64_t first_block;
-  int tokens;       ///< rows to fill
-  int last_token;   ///< rows past this one repeat it: their results are never stored, but must be readable
-  int blocks;       ///< blocks that exist
-  int block_slots;  ///< blocks to fill per row
-};
-
-/// Which portions of a region a thread has, and where they are in global memory.
-template <int kThreads, int kPortionsPerBlock>
-class portion_map {
- public:
-  struct position {
-    int token;
-    int block;
-    int part;
-  };
-
-  __device__ portion_map(const row_source& source, const activation_region& region)
-      : source_(source), region_(region) {}
-
-  __device__ __forceinline__ int count() const { return region_.tokens * region_.block_slots * kPortionsPerBlock; }
-
-  /// The i-th portion of this thread from `first` on.
-  __device__ __forceinline__ position locate(int first, int i) const {
-    const auto portion = static_cast<unsigned>(first + i * kThreads + arch::thread_index());
-    const unsigned block = portion / kPortionsPerBlock;
-    const auto slots = static_cast<unsigned>(region_.block_slots);
-    return {static_cast<int>(block / slots), static_cast<int>(block % slots),
-            static_cast<int>(portion % kPortionsPerBlock)};
-  }
-
-  __device__ __forceinline__ bool has_place(const position& p) const { return p.token < region_.tokens; }
-  __device__ __forceinline__ bool exists(const position& p) const { return has_place(p) && p.block < region_.blocks; }
-  __device__ __forceinline__ int access_bytes() const { return source_.access_bytes; }
-
-  /// The block of a portion. Within the region 32 bits count its bytes, because they fit shared memory.
-  __device__ __forceinline__ const uint8_t* source(const position& p, int source_block_bytes) const {
-    const int token = p.token < region_.last_token ? p.token : region_.last_token;
-    return source_.base + (region_.first_token + token) * source_.row_bytes + region_.first_block * source_block_bytes +
-           static_cast<unsigned>(p.block) * static_cast<unsigned>(source_block_bytes);
-  }
-
- private:
-  row_source source_;
-  activation_region region_;
-};
-
 /// Quantizes FP16 rows to Q8_1: a portion is eight halves, a quarter of a block.
 template <int kThreads, int kBatch>
 class fp16_activations {
@@ -84,48 +35,62 @@ class fp16_activations {
   using portion = quantized_quants;  ///< what the warpgroup family makes of the same rows
   static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = false;
+  using load_cursor = portion_cursor<const uint8_t, kThreads, kLanesPerBlock>;
+  using store_cursor = portion_cursor<uint8_t, kThreads, kLanesPerBlock>;
 
-  __device__ fp16_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
+  __device__ __forceinline__ fp16_activations(const row_source& source, const activation_region& region)
+      : source_(source), region_(region) {}
 
-  /// Portions in the region; a multiple of four, as four lanes share a block.
-  __device__ int portions() const { return map_.count(); }
+  __device__ __forceinline__ load_cursor begin_loads() const {
+    return {region_, first_block(source_, region_, kBlockSize * 2), source_.row_bytes, kHalvesPerLane * 2};
+  }
+  template <class Tile>
+  __device__ __forceinline__ store_cursor begin_stores(const Tile& tile) const {
+    return {region_, tile.base + 4 - store_cursor::part(), tile.row_bytes, kBlockBytes / kLanesPerBlock};
+  }
 
   /// The test for alignment stands outside the loop, because inside it the compiler would issue both kinds of load.
-  __device__ __forceinline__ void load(int first) {
-    if (map_.access_bytes() == 16) {
+  __device__ __forceinline__ void load(load_cursor& next) {
+    if (source_.access_bytes == 16) {
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const auto p = map_.locate(first, i);
-        halves_[i] = map_.exists(p) ? arch::load_global<uint4>(address(p)) : uint4{0, 0, 0, 0};
+      for (int i = 0; i < kBatch; ++i, next.advance()) {
+        halves_[i] = next.exists(region_) ? arch::load_global<uint4>(next.address()) : uint4{};
       }
     } else {
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
-        const auto p = map_.locate(first, i);
-        halves_[i] = map_.exists(p) ? load_halves_unaligned(address(p)) : uint4{0, 0, 0, 0};
+      for (int i = 0; i < kBatch; ++i, next.advance()) {
+        halves_[i] = next.exists(region_) ? load_halves_unaligned(next.address()) : uint4{};
       }
     }
   }
 
-  template <class Tile>
-  __device__ __forceinline__ void store(int first, const Tile& tile) {
+  /// kTogether portions are encoded beside each other, by all lanes of a warp of which one has a place.
+  template <class Scales, int kTogether = 1>
+  __device__ __forceinline__ void store(store_cursor& next) const {
+    static_assert(kBatch % kTogether == 0, "whole groups");
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
-      q8_1_lane lane = encode_q8_1<false>(halves_[i]);  // by all lanes, also those without a place
-      lane.scale = Tile::scales::encode(lane.scale);
-      if (map_.has_place(p)) store_q8_1(tile.block(p.token, p.block), lane);
+    for (int group = 0; group < kBatch; group += kTogether) {
+      if (kTogether > 1 && !next.warp_has_place()) return;
+      q8_1_lane lanes[kTogether];
+      if constexpr (kTogether == 1) {
+        lanes[0] = encode_q8_1<false>(halves_[group]);
+      } else {
+        encode_q8_1(lanes, reinterpret_cast<const uint4(&)[kTogether]>(halves_[group]));
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i, next.advance()) {
+        if (!next.has_place(region_)) continue;
+        uint8_t* const quants = next.address();
+        if (store_cursor::part() == 0) arch::store_shared<uint32_t>(quants - 4, Scales::encode(lanes[i].scale));
+        arch::store_shared<uint32_t>(quants, lanes[i].qs[0]);
+        arch::store_shared<uint32_t>(quants + 4, lanes[i].qs[1]);
+      }
     }
   }
 
  private:
-  using map = portion_map<kThreads, kLanesPerBlock>;
-
-  __device__ __forceinline__ const uint8_t* address(const typename map::position& p) const {
-    return map_.source(p, kBlockSize * 2) + p.part * kHalvesPerLane * 2;
-  }
-
-  map map_;
+  row_source source_;
+  activation_region region_;
   uint4 halves_[kBatch];
 };
 
@@ -135,44 +100,54 @@ class fp16_tile_activations {
  public:
   using portion = Portion;
   static constexpr int kBlockBytes = kFp16BlockBytes;
-  static constexpr int kPortionBytes = kFp16BlockBytes / kLanesPerBlock;
   static constexpr bool kAsynchronous = false;
+  using load_cursor = portion_cursor<const uint8_t, kThreads, kLanesPerBlock>;
+  using store_cursor = portion_cursor<uint8_t, kThreads, kLanesPerBlock>;
 
-  __device__ fp16_tile_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
+  __device__ __forceinline__ fp16_tile_activations(const row_source& source, const activation_region& region)
+      : source_(source), region_(region) {}
 
-  __device__ int portions() const { return map_.count(); }
+  /// Addresses of blocks, the portions of which lie further on.
+  __device__ __forceinline__ load_cursor begin_loads() const {
+    constexpr int kColumnBytes = Portion::kSourceBlockBytes / kLanesPerBlock;
+    return {region_, first_block(source_, region_, Portion::kSourceBlockBytes) - load_cursor::part() * kColumnBytes,
+            source_.row_bytes, kColumnBytes};
+  }
+  template <class Tile>
+  __device__ __forceinline__ store_cursor begin_stores(const Tile& tile) const {
+    return {region_, tile.base, tile.row_bytes, kBlockBytes / kLanesPerBlock};
+  }
 
-  __device__ __forceinline__ void load(int first) {
-    if (Portion::is_wide(map_.access_bytes())) {
-      load_as<true>(first);
+  __device__ __forceinline__ void load(load_cursor& next) {
+    if (Portion::is_wide(source_.access_bytes)) {
+      load_as<true>(next);
     } else {
-      load_as<false>(first);
+      load_as<false>(next);
     }
   }
 
-  template <class Tile>
-  __device__ __forceinline__ void store(int first, const Tile& tile) {
+  template <class Scales, int kTogether = 1>
+  __device__ __forceinline__ void store(store_cursor& next) const {
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
+    for (int i = 0; i < kBatch; ++i, next.advance()) {
+      if (kTogether > 1 && !next.warp_has_place()) return;
       const uint4 halves = Portion::encode(portions_[i]);
-      if (!map_.has_place(p)) continue;
-      arch::store_shared<uint4>(tile.block(p.token, p.block) + p.part * kPortionBytes, halves);
+      if (next.has_place(region_)) arch::store_shared<uint4>(next.address(), halves);
     }
   }
 
  private:
   template <bool kWide>
-  __device__ __forceinline__ void load_as(int first) {
+  __device__ __forceinline__ void load_as(load_cursor& next) {
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
-      portions_[i] = map_.exists(p) ? Portion::template load<kWide>(map_.source(p, Portion::kSourceBlockBytes), p.part)
-                                    : typename Portion::type{};
+    for (int i = 0; i < kBatch; ++i, next.advance()) {
+      portions_[i] = next.exists(region_) ? Portion::template load<kWide>(next.address(), load_cursor::part())
+                                          : typename Portion::type{};
     }
   }
 
-  portion_map<kThreads, kLanesPerBlock> map_;
+  row_source source_;
+  activation_region region_;
   typename Portion::type portions_[kBatch];
 };
 
@@ -199,37 +174,47 @@ class q8_1_activations {
   static constexpr int kBlockBytes = kQ8_1BlockBytes;
   static constexpr bool kAsynchronous = true;  ///< rows can be copied as they are
   static constexpr int kPortionBytes = 12;
+  static constexpr int kPortionsPerBlock = kQ8_1BlockBytes / kPortionBytes;
+  using load_cursor = portion_cursor<const uint8_t, kThreads, kPortionsPerBlock>;
+  using store_cursor = portion_cursor<uint8_t, kThreads, kPortionsPerBlock>;
 
-  __device__ q8_1_activations(const row_source& source, const activation_region& region) : map_(source, region) {}
+  __device__ __forceinline__ q8_1_activations(const row_source& source, const activation_region& region)
+      : source_(source), region_(region) {}
 
-  __device__ int portions() const { return map_.count(); }
+  __device__ __forceinline__ load_cursor begin_loads() const {
+    return {region_, first_block(source_, region_, kQ8_1BlockBytes), source_.row_bytes, kPortionBytes};
+  }
+  template <class Tile>
+  __device__ __forceinline__ store_cursor begin_stores(const Tile& tile) const {
+    return {region_, tile.base, tile.row_bytes, kPortionBytes};
+  }
 
-  __device__ __forceinline__ void load(int first) {
+  __device__ __forceinline__ void load(load_cursor& next) {
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
-      const bool exists = map_.exists(p);
-      const uint8_t* const portion = map_.source(p, kQ8_1BlockBytes) + p.part * kPortionBytes;
+    for (int i = 0; i < kBatch; ++i, next.advance()) {
+      const bool exists = next.exists(region_);
 #pragma unroll
-      for (int j = 0; j < 3; ++j) words_[i][j] = exists ? load_word(portion + 4 * j, map_.access_bytes()) : 0;
+      for (int j = 0; j < 3; ++j) {
+        words_[i][j] = exists ? load_word(next.address() + 4 * j, source_.access_bytes) : 0;
+      }
     }
   }
 
-  template <class Tile>
-  __device__ __forceinline__ void store(int first, const Tile& tile) {
+  template <class Scales, int kTogether = 1>
+  __device__ __forceinline__ void store(store_cursor& next) const {
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const auto p = map_.locate(first, i);
-      if (!map_.has_place(p)) continue;
-      if (p.part == 0) words_[i][0] = Tile::scales::encode(words_[i][0]);
-      uint8_t* const portion = tile.block(p.token, p.block) + p.part * kPortionBytes;
-#pragma unroll
-      for (int j = 0; j < 3; ++j) arch::store_shared<uint32_t>(portion + 4 * j, words_[i][j]);
+    for (int i = 0; i < kBatch; ++i, next.advance()) {
+      if (!next.has_place(region_)) continue;
+      const bool has_scale = next.column() % kPortionsPerBlock == 0;
+      arch::store_shared<uint32_t>(next.address(), has_scale ? Scales::encode(words_[i][0]) : words_[i][0]);
+      arch::store_shared<uint32_t>(next.address() + 4, words_[i][1]);
+      arch::store_shared<uint32_t>(next.address() + 8, words_[i][2]);
     }
   }
 
  private:
-  portion_map<kThreads, kQ8_1BlockBytes / kPortionBytes> map_;
+  row_source source_;
+  activation_region region_;
   uint32_t words_[kBatch][3];
 };
 

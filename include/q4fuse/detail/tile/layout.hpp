@@ -39,24 +39,38 @@ __host__ __device__ constexpr int64_t activation_row_bytes(int64_t blocks, int b
 /// Floats between two tokens of a partial-sum tile: 4 modulo 8 spreads the accumulator stores over the banks.
 __host__ __device__ constexpr int partial_row_floats(int rows) { return rows + 4; }
 
+/// A slice of k is whole pieces: those before slice `slice` of `slices`, which may have none.
+__host__ __device__ constexpr int pieces_before(int slice, int slices, int64_t k_blocks) {
+  const auto pieces = static_cast<unsigned>(ceil_div(k_blocks, kPieceBlocks));
+  return static_cast<int>(pieces * static_cast<unsigned>(slice) / static_cast<unsigned>(slices));
+}
+
 struct weight_bound_layout {
-  int64_t activations;  ///< rows of every token of the tile, over all of k
+  int64_t activations;  ///< rows of every token of the tile, over the CTA's k
   int64_t weights;      ///< one private ring of stages per warp
   int64_t partials;     ///< two buffers of partial sums of all warps, where warps share a row tile
+  int64_t sums;         ///< of row tiles, until they are added to those of the CTAs that share k
   int64_t total;
 };
 
-/// Offsets in bytes. `warp_rows` weight rows a warp and stage, `tokens` the tokens that are really there.
+/// Row tiles of a group whose sums are exchanged at once where CTAs share k.
+inline constexpr int kExchangedTiles = 8;
+
+/// Offsets in bytes. `warp_rows` weight rows a warp and stage, `tokens` the tokens that are really there, `k_blocks` of
+/// all k, which `slices` CTAs share.
 __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int warps_n, int warps_k, int warp_rows,
                                                                            int stages, int64_t tokens, int64_t k_blocks,
-                                                                           int block_bytes) {
+                                                                           int slices, int block_bytes) {
   const int64_t warps = int64_t{warps_n} * warps_k;
   const int64_t partial_warps = warps_k == 1 ? 0 : warps;
+  const int64_t slice_blocks =
+      slices == 1 ? k_blocks : ceil_div(ceil_div(k_blocks, kPieceBlocks), slices) * kPieceBlocks;
   weight_bound_layout map{};
   map.weights = 0;
   map.partials = map.weights + warps * stages * warp_rows * kWeightPieceBytes;
-  map.activations = map.partials + 2 * partial_warps * tokens * partial_row_floats(warp_rows) * 4;
-  map.total = map.activations + tokens * activation_row_bytes(k_blocks, block_bytes);
+  map.sums = map.partials + 2 * partial_warps * tokens * partial_row_floats(warp_rows) * 4;
+  map.activations = map.sums + (slices == 1 ? 0 : int64_t{kExchangedTiles} * warps_n * tokens * warp_rows * 4);
+  map.total = map.activations + tokens * activation_row_bytes(slice_blocks, block_bytes);
   return map;
 }
 

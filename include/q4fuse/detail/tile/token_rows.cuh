@@ -29,15 +29,10 @@ struct float_scales {
   static __device__ __forceinline__ float decode(uint32_t word) { return arch::bits_to_float(word); }
 };
 
-/// What a provider fills. Blocks of an FP16 tile have no scale.
-template <class Scales, int kBlockBytes>
+/// What a provider fills.
 struct activation_tile {
-  using scales = Scales;
   uint8_t* base;
   int row_bytes;
-  __device__ __forceinline__ uint8_t* block(int token, int block) const {
-    return base + token * row_bytes + block * kBlockBytes;
-  }
 };
 
 /// Every row of the tile exists; the row stride is known at compile time, so that offsets become immediates.

@@ -56,22 +56,6 @@ struct warpgroup_tensor_maps {
   arch::tensor_map x;  ///< swizzled stages, or tiles that are to be converted
 };
 
-/// What of k a CTA multiplies, as if it were all: whole pieces, and possibly none.
-template <class Policy>
-__device__ __forceinline__ gemm_arguments slice_of_k(gemm_arguments arguments) {
-  if constexpr (Policy::kSharesK) {
-    const auto rank = static_cast<unsigned>(arch::cta_index() % Policy::kClusterK);
-    const auto pieces = static_cast<unsigned>(ceil_div(arguments.k_blocks, kPieceBlocks));
-    const int first = static_cast<int>(pieces * rank / Policy::kClusterK) * kPieceBlocks;
-    const int end = static_cast<int>(pieces * (rank + 1) / Policy::kClusterK) * kPieceBlocks;
-    arguments.w.base += int64_t{first} * kWeightBlockBytes;
-    arguments.x.base += int64_t{first} * Policy::portion::kSourceBlockBytes;
-    arguments.first_block = first;
-    arguments.k_blocks = (end < arguments.k_blocks ? end : arguments.k_blocks) - first;
-  }
-  return arguments;
-}
-
 /// The tiles of one CTA, in the order in which it computes them. Knows their index alone: everything else is worth
 /// computing again once a tile, because it would take registers from the sums.
 template <class Policy>
