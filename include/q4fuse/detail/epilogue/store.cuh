@@ -23,18 +23,24 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
   }
 }
 
-/// Stores the sums of a warp tile that lie inside Y, or all of them. One pointer walks over the token tiles, because an
-/// address each would not fit the registers. Lanes hold sums as mma does: one store writes eight rows of four tokens,
-/// whole sectors of 32 bytes where Y is aligned to that, so that a detour through shared memory would gain nothing.
+/// Stores the sums of a warp tile that lie inside Y, tokens from `own_token` on, or all of them. One pointer walks over
+/// the token tiles, because an address each would not fit the registers. Lanes hold sums as mma does: one store writes
+/// eight rows of four tokens, whole sectors of 32 bytes where Y is aligned to that, so that a detour through shared
+/// memory would gain nothing.
 template <bool kAll, class Dot>
 __device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
-                                           int64_t first_token) {
+                                           int64_t first_token, int64_t own_token) {
   const int64_t row = first_row + Dot::first_row();
-  int64_t token = first_token + Dot::first_token();
-  float* lane = arguments.y + token * arguments.ldy + row;
+  float* lane = arguments.y + (first_token + Dot::first_token()) * arguments.ldy + row;
+  // Tokens are counted from the first own one, and those beyond the tile do not matter: 32 bits are enough.
+  const int64_t rows_left = arguments.n - row;
+  const int64_t tokens_left = arguments.m > own_token ? arguments.m - own_token : 0;
+  const int rows = rows_left < Dot::kRows ? static_cast<int>(rows_left) : Dot::kRows;
+  const auto tokens = static_cast<unsigned>(tokens_left < Dot::kTokens ? tokens_left : Dot::kTokens);
+  int token = static_cast<int>(first_token - own_token) + Dot::first_token();
   dot.for_each_by_tile(
       [&](int i, int j, float sum) {
-        if (kAll || (row + i < arguments.n && token + j < arguments.m)) {
+        if (kAll || (i < rows && static_cast<unsigned>(token + j) < tokens)) {
           arch::store_global<float>(lane + j * arguments.ldy + i, arch::mul_rn(sum, Dot::kSumScale));
         }
       },
@@ -46,11 +52,11 @@ __device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments&
 
 template <class Dot>
 __device__ __forceinline__ void store_sums(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
-                                           int64_t first_token) {
-  if (first_row + Dot::kRows <= arguments.n && first_token + Dot::kTokens <= arguments.m) {
-    store_tile<true>(dot, arguments, first_row, first_token);
+                                           int64_t first_token, int64_t own_token) {
+  if (first_row + Dot::kRows <= arguments.n && first_token + Dot::kTokens <= arguments.m && first_token >= own_token) {
+    store_tile<true>(dot, arguments, first_row, first_token, own_token);
   } else {
-    store_tile<false>(dot, arguments, first_row, first_token);
+    store_tile<false>(dot, arguments, first_row, first_token, own_token);
   }
 }
 
@@ -96,11 +102,11 @@ __device__ __forceinline__ void place_partial_tile(const typename Policy::dot& d
   dot.for_each([&](int row, int token, float sum) { arch::store_shared<float>(mine + token * kStride + row, sum); });
 }
 
-/// Adds the partial tiles of all warps and CTAs that share k, rank 0 and warp 0 first, and stores them. Each CTA of the
-/// cluster does so for its share of the rows.
+/// Adds the partial tiles of all warps and CTAs that share k, rank 0 and warp 0 first, and stores them, tokens from
+/// `own_token` on. Each CTA of the cluster does so for its share of the rows.
 template <class Policy>
 __device__ __forceinline__ void store_shared_tile(const float* partials, const gemm_arguments& arguments,
-                                                  int64_t first_row, int64_t first_token, int rank) {
+                                                  int64_t first_row, int64_t first_token, int64_t own_token, int rank) {
   constexpr int kStride = partial_row_floats(Policy::kTileN);
   constexpr int kQuads = Policy::kTileN / 4 / Policy::kClusterK;  // of a token, four rows each
   static_assert(kQuads * 4 * Policy::kClusterK == Policy::kTileN, "the CTAs of a cluster share the rows evenly");
@@ -111,9 +117,10 @@ __device__ __forceinline__ void store_shared_tile(const float* partials, const g
     arch::sync_cta();
   }
   const int64_t tokens_left = arguments.m - first_token;
-  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
+  const int foreign_tokens = static_cast<int>(own_token - first_token);
+  const int tokens = (tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM) - foreign_tokens;
   for (int index = arch::thread_index(); index < tokens * kQuads; index += Policy::kThreads) {
-    const int token = index / kQuads;
+    const int token = foreign_tokens + index / kQuads;
     const int row = (rank * kQuads + index % kQuads) * 4;
     // What is read must be stored, because that is what makes the last barrier wait for it.
     if (first_row + row >= arguments.n) continue;

@@ -109,7 +109,8 @@ template <class Policy>
 __device__ __forceinline__ void store_shared_sums(const gemm_arguments& arguments) {
   const tile_walk<Policy> tile;
   store_shared_tile<Policy>(reinterpret_cast<const float*>(arch::shared_memory()), arguments, tile.first_row(arguments),
-                            tile.first_token(arguments), static_cast<int>(arch::cta_index() % Policy::kClusterK));
+                            tile.first_token(arguments), tile.first_own_token(arguments),
+                            static_cast<int>(arch::cta_index() % Policy::kClusterK));
 }
 
 template <class Policy>
@@ -132,7 +133,8 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
       place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0, 0);
       store_shared_sums<Policy>(arguments);
     } else {
-      store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments));
+      store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments),
+                 tile.first_own_token(arguments));
     }
   }
 }

@@ -68,7 +68,14 @@ class tile_walk {
   __device__ __forceinline__ int64_t first_row(const gemm_arguments& arguments) const {
     return int64_t{locate(arguments).n} * Policy::kTileN;
   }
+  /// The last tile of many tokens ends with them, because copies of tokens that do not exist take longer than of those
+  /// that do: it begins with some of the tile before, which it does not store.
   __device__ __forceinline__ int64_t first_token(const gemm_arguments& arguments) const {
+    const int64_t token = first_own_token(arguments);
+    const int64_t last = arguments.m > Policy::kTileM ? arguments.m - Policy::kTileM : 0;
+    return token < last ? token : last;
+  }
+  __device__ __forceinline__ int64_t first_own_token(const gemm_arguments& arguments) const {
     return int64_t{locate(arguments).m} * Policy::kTileM;
   }
 
