@@ -143,11 +143,10 @@ constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
-/// What other kernels do better where there is wgmma: tiles of halves on mma.sync and of dp4a, and what is made for a
-/// small shared memory, four warps for a row tile.
+/// What other kernels do better where there is wgmma: tiles of halves on mma.sync, and dp4a for many tokens.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
-  if (config.family == kernel_family::weight_bound) return config.warps_k == 4;
-  return config.family == kernel_family::tile && config.instruction != dot_instruction::mma_m16n8k32_s8;
+  if (config.instruction == dot_instruction::dp4a) return config.tile_m > 2;
+  return config.family == kernel_family::tile && config.instruction == dot_instruction::mma_m16n8k16_f16;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits

@@ -340,11 +340,11 @@ TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
     const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16 ||
                              config.instruction == dot_instruction::wgmma_m64k32_s8;
     EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
-    // Its tiles replace those of halves on mma.sync, and tensor cores those of dp4a; and nothing there needs kernels
-    // for a small shared memory.
-    const bool small = config.family == kernel_family::weight_bound && config.warps_k == 4;
+    // Its tiles replace those of halves on mma.sync, and tensor cores dp4a from three tokens on.
     const bool replaced =
-        small || (config.family == kernel_family::tile && config.instruction != dot_instruction::mma_m16n8k32_s8);
+        config.instruction == dot_instruction::dp4a
+            ? config.tile_m > 2
+            : config.family == kernel_family::tile && config.instruction == dot_instruction::mma_m16n8k16_f16;
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true}), !replaced) << to_string(config);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
   }

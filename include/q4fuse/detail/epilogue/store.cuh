@@ -74,7 +74,7 @@ __device__ __forceinline__ void add_partial_sums(const float* partials, int toke
     for (int warp = 1; warp < Policy::kWarpsK; ++warp) {
       sum = arch::add_rn(sum, arch::load_shared<float>(element + warp * tokens * kStride));
     }
-    store(token, row, sum);
+    store(row, token, sum);
   }
 }
 

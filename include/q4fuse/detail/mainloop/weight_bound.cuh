@@ -279,56 +279,52 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   const clamped_token_rows rows{activation_stride, tokens - 1};
   const int partial_floats = tokens * partial_row_floats(Policy::kWarpRows);
   float* const partials = reinterpret_cast<float*>(shared + map.partials);
-  float* const sums = reinterpret_cast<float*>(shared + map.sums);
-  const int tiles_of_group = static_cast<int>(ceil_div(tiles.count, tiles.step));  // of one that has a last tile
   int buffer = 0;
-  for (int i = 0; i < tiles_of_group; ++i) {
-    const int tile = tiles.first + i * tiles.step;
-    if (tile < tiles.count) {
+  const auto multiply_tile = [&](const auto& store) {
+    typename Policy::dot dot;
+    dot.clear();
+    for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
+      const uint8_t* weights = ring.wait();
+      multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
+                     k_blocks - piece * kPieceBlocks, rows);
+      ring.advance();
+    }
+    if constexpr (Policy::kWarpsK == 1) {
+      dot.for_each(store);
+    } else {
+      float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
+      float* const mine = group_partials + warp_k * partial_floats;
+      dot.for_each([&](int row, int token, float sum) {
+        if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
+      });
+      arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
+      add_partial_sums<Policy>(group_partials, tokens, warp_k * kWarpSize + arch::lane_index(), store);
+      buffer ^= 1;
+    }
+  };
+  if constexpr (!Policy::kSharesK) {
+    for (int tile = tiles.first; tile < tiles.count; tile += tiles.step) {
       const int64_t first_row = tiles.first_row(tile);
       const int foreign_rows = tiles.foreign_rows(tile);
-      typename Policy::dot dot;
-      dot.clear();
-      for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
-        const uint8_t* weights = ring.wait();
-        multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
-                       k_blocks - piece * kPieceBlocks, rows);
-        ring.advance();
-      }
-
-      if constexpr (Policy::kWarpsK == 1) {
-        dot.for_each([&](int row, int token, float sum) {
-          if (row < foreign_rows) return;
-          store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
-        });
-      } else {
-        float* const group_partials = partials + (buffer * Policy::kWarps + group * Policy::kWarpsK) * partial_floats;
-        float* const mine = group_partials + warp_k * partial_floats;
-        dot.for_each([&](int row, int token, float sum) {
-          if (token < tokens) {
-            arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
-          }
-        });
-        arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
-        const int thread = warp_k * kWarpSize + arch::lane_index();
-        if constexpr (Policy::kSharesK) {
-          float* const place = sums + (i % kExchangedTiles * Policy::kWarpsN + group) * tokens * Policy::kWarpRows;
-          add_partial_sums<Policy>(group_partials, tokens, thread, [&](int token, int row, float sum) {
-            arch::store_shared<float>(place + token * Policy::kWarpRows + row, sum);
-          });
-        } else {
-          add_partial_sums<Policy>(group_partials, tokens, thread, [&](int token, int row, float sum) {
-            if (row < foreign_rows) return;
-            store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
-          });
-        }
-        buffer ^= 1;
-      }
+      multiply_tile([&](int row, int token, float sum) {
+        if (row < foreign_rows) return;
+        store_output<typename Policy::dot>(arguments, first_token + token, first_row + row, sum);
+      });
     }
-    if constexpr (Policy::kSharesK) {
-      if ((i + 1) % kExchangedTiles == 0 || i + 1 == tiles_of_group) {
-        const int first = i / kExchangedTiles * kExchangedTiles;
-        store_exchanged_sums<Policy>(sums, arguments, row_tiles<Policy>(arguments.n, 0), first, i + 1 - first,
+  } else {
+    static_assert(Policy::kWarpsK > 1, "sums pass through shared memory");
+    float* const sums = reinterpret_cast<float*>(shared + map.sums);
+    const int rounds = static_cast<int>(ceil_div(tiles.count, tiles.step));  // as many for the CTAs of a cluster
+    for (int round = 0; round < rounds; ++round) {
+      if (tiles.first + round * tiles.step < tiles.count) {
+        float* const place = sums + (round % kExchangedTiles * Policy::kWarpsN + group) * tokens * Policy::kWarpRows;
+        multiply_tile([&](int row, int token, float sum) {
+          arch::store_shared<float>(place + token * Policy::kWarpRows + row, sum);
+        });
+      }
+      if ((round + 1) % kExchangedTiles == 0 || round + 1 == rounds) {
+        const int first = round / kExchangedTiles * kExchangedTiles;
+        store_exchanged_sums<Policy>(sums, arguments, row_tiles<Policy>(arguments.n, 0), first, round + 1 - first,
                                      first_token, tokens);
       }
     }

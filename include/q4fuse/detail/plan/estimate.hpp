@@ -33,9 +33,10 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const auto pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
   const auto clusters = weight_bound_clusters(config, shape, device);
   // Tensor cores compute whole tiles of 8 tokens.
-  const double tokens = config.instruction == dot_instruction::dp4a
-                            ? 0.0159 * static_cast<double>(config.tile_m)
-                            : 0.0035 * static_cast<double>(round_up(config.tile_m, 8));
+  const double tokens =
+      config.instruction == dot_instruction::dp4a
+          ? 0.0159 * static_cast<double>(config.tile_m)
+          : (multiplies_halves(config.instruction) ? 0.0065 : 0.0035) * static_cast<double>(round_up(config.tile_m, 8));
   const double throughput =
       static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * (0.067 + tokens);
   const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
@@ -48,7 +49,7 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const double activations = (source == pipeline::fused ? 82e-6 : 62e-6) * static_cast<double>(shape.m) *
                              static_cast<double>(shape.k) / config.cluster_k;
   const double exchange = config.cluster_k == 1 ? 0.0 : config.cluster_k == 2 ? 1.6 : 3.3;
-  return 2.43 + exchange + activations + passes * (compute > memory ? compute : memory) + (passes - 1.0) * 0.77;
+  return 2.43 + activations + passes * (exchange + (compute > memory ? compute : memory)) + (passes - 1.0) * 0.77;
 }
 
 /// What a token costs a tile kernel before it can be multiplied, per piece of k and shared by the warps of the CTA. The
