@@ -23,6 +23,13 @@ __device__ __forceinline__ int warp_index() { return __shfl_sync(kFullWarp, stat
 __device__ __forceinline__ int64_t cta_index() { return blockIdx.x; }
 __device__ __forceinline__ int64_t cta_count() { return gridDim.x; }
 
+/// The value, to be kept in a register: left to itself the compiler may compute it anew, or read it again from a
+/// special register, wherever it is used.
+__device__ __forceinline__ int keep(int value) {
+  asm("" : "+r"(value));
+  return value;
+}
+
 /// Every thread of the CTA must arrive.
 __device__ __forceinline__ void sync_cta() { __syncthreads(); }
 /// `threads` threads, whole warps, must arrive at named barrier `barrier` (1 to 15; sync_cta is barrier 0).

@@ -67,13 +67,14 @@ class weight_ring {
         tile_(tiles.first),
         piece_(first_piece),
         first_piece_(first_piece),
+        lane_(arch::keep(arch::lane_index())),
         pieces_(static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks))),
-        head_(arguments.w, 0, kHeadBytes),
-        tail_(arguments.w, kHeadBytes, kTailBytes) {
+        head_(arguments.w, lane_, 0, kHeadBytes),
+        tail_(arguments.w, lane_, kHeadBytes, kTailBytes) {
     if (first_piece_ >= pieces_) tile_ = tiles_.count;
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
-      const unsigned copy = i * kWarpSize + arch::lane_index();
+      const unsigned copy = i * kWarpSize + lane_;
       offset_[i] = static_cast<uint32_t>(copy / kCopiesPerRow * arguments.w.row_bytes) + copy % kCopiesPerRow * 16;
     }
   }
@@ -112,8 +113,8 @@ class weight_ring {
     uint32_t global;
     int shared;
 
-    __device__ lane_share(const row_source& w, int first_byte, unsigned bytes) {
-      const auto first = static_cast<unsigned>(arch::lane_index() * w.access_bytes);
+    __device__ lane_share(const row_source& w, int lane, int first_byte, unsigned bytes) {
+      const auto first = static_cast<unsigned>(lane * w.access_bytes);
       const int row = static_cast<int>(first / bytes);
       const int column = first_byte + static_cast<int>(first % bytes);
       global = static_cast<uint32_t>(row * w.row_bytes) + column;
@@ -145,7 +146,7 @@ class weight_ring {
       // parts, sectors of 32 bytes would be asked for twice.
 #pragma unroll
       for (int i = 0; i < kCopies; ++i) {
-        const int copy = i * kWarpSize + arch::lane_index();
+        const int copy = i * kWarpSize + lane_;
         if (copy < Policy::kWarpRows * static_cast<int>(kCopiesPerRow)) {
           copy_or_zero<16>(stage + 16 * copy, source + offset_[i], true);
         }
@@ -157,7 +158,7 @@ class weight_ring {
     } else {
       const int rows = arguments_.n < Policy::kWarpRows ? static_cast<int>(arguments_.n) : Policy::kWarpRows;
       copy_piece_as<2, Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
-          stage, kWeightPieceBytes, source, arguments_.w.row_bytes, rows, length, arch::lane_index());
+          stage, kWeightPieceBytes, source, arguments_.w.row_bytes, rows, length, lane_);
     }
   }
 
@@ -173,10 +174,10 @@ class weight_ring {
   __device__ __forceinline__ void fetch_columns(uint8_t* to, const uint8_t* from, int length) const {
     constexpr int kLanesPerRow = kBytes / kAccess;
     constexpr int kRowsPerCopy = kWarpSize / kLanesPerRow;
-    if (kFirst + arch::lane_index() % kLanesPerRow * kAccess >= length) return;
+    if (kFirst + lane_ % kLanesPerRow * kAccess >= length) return;
 #pragma unroll
     for (int row = 0; row < Policy::kWarpRows; row += kRowsPerCopy) {
-      if (row + kRowsPerCopy <= Policy::kWarpRows || row + arch::lane_index() / kLanesPerRow < Policy::kWarpRows) {
+      if (row + kRowsPerCopy <= Policy::kWarpRows || row + lane_ / kLanesPerRow < Policy::kWarpRows) {
         copy_or_zero<kAccess>(to + row * kWeightPieceBytes, from + row * arguments_.w.row_bytes, true);
       }
     }
@@ -188,6 +189,7 @@ class weight_ring {
   int tile_;
   int piece_;
   int first_piece_;
+  int lane_;
   int pieces_;
   int slot_ = 0;
   uint32_t offset_[kCopies];
@@ -233,7 +235,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   using provider = Activations<Policy::kThreads, kActivationBatch>;
   const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, provider::portion::kSourceBlockBytes);
   const int64_t tokens_left = arguments.m - first_token;
-  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
+  const int tokens = arch::keep(tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM);
   const int k_blocks = arguments.k_blocks;
   const int pieces = static_cast<int>(ceil_div(k_blocks, kPieceBlocks));
   const int warp = arch::warp_index();
@@ -246,7 +248,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
       make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows, Policy::kStages, tokens,
                                all_of_k.k_blocks, Policy::kClusterK, Policy::kBlockBytes);
   uint8_t* const shared = arch::shared_memory();
-  uint8_t* const activations = shared + map.activations;
+  uint8_t* const activations = shared + arch::keep(static_cast<int>(map.activations));
   const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
 
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
@@ -279,6 +281,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   const clamped_token_rows rows{activation_stride, tokens - 1};
   const int partial_floats = tokens * partial_row_floats(Policy::kWarpRows);
   float* const partials = reinterpret_cast<float*>(shared + map.partials);
+  const int group_thread = arch::keep(warp_k * kWarpSize + arch::lane_index());
   int buffer = 0;
   const auto multiply_tile = [&](const auto& store) {
     typename Policy::dot dot;
@@ -298,7 +301,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
         if (token < tokens) arch::store_shared<float>(mine + token * partial_row_floats(Policy::kWarpRows) + row, sum);
       });
       arch::sync_named(1 + group, Policy::kWarpsK * kWarpSize);
-      add_partial_sums<Policy>(group_partials, tokens, warp_k * kWarpSize + arch::lane_index(), store);
+      add_partial_sums<Policy>(group_partials, tokens, group_thread, store);
       buffer ^= 1;
     }
   };
