@@ -49,7 +49,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   for (const kernel_config& config : kKernelConfigs) {
     if (!serves(config.instruction, math)) continue;
     if (!found) best.config = config;
-    if (!detail::is_candidate(config, shape) || !can_run(config, shape, device)) continue;
+    if (!detail::is_candidate(config, shape, device) || !can_run(config, shape, device)) continue;
     const double time = detail::estimated_time(config, shape, device, source, math);
     const bool same = time == best_time && detail::fits_rows_better(config, best.config, shape, device);
     if (found && time >= best_time && !same) continue;

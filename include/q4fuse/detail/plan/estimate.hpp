@@ -48,7 +48,9 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
   const double activations = (source == pipeline::fused ? 82e-6 : 62e-6) * static_cast<double>(shape.m) *
                              static_cast<double>(shape.k) / config.cluster_k;
-  const double exchange = config.cluster_k == 1 ? 0.0 : config.cluster_k == 2 ? 1.6 : 3.3;
+  const double exchange = config.cluster_k == 1   ? 0.0
+                          : config.cluster_k == 2 ? 1.6
+                                                  : 2.6 + 0.2 * static_cast<double>(ceil_div(row_tiles, clusters));
   return 2.43 + activations + passes * (exchange + (compute > memory ? compute : memory)) + (passes - 1.0) * 0.77;
 }
 
@@ -149,13 +151,14 @@ constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, 
   return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
 }
 
-/// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, the tile kernels have
-/// full tiles; without the limit their steps from one round of tiles to the next would lead back to passes.
-inline constexpr int64_t kMaxPassTokens = 32;
+/// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, tile kernels have full
+/// tiles, and those that split k over clusters enough CTAs already at half of that; without the limit their steps from
+/// one round of tiles to the next would lead back to passes.
+constexpr int64_t max_pass_tokens(const device_info& device) { return device.code_arch >= 90 ? 32 : 64; }
 
-constexpr bool is_candidate(const kernel_config& config, const gemm_shape& shape) {
+constexpr bool is_candidate(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
   return config.family != kernel_family::weight_bound ||
-         ceil_div(shape.m, config.tile_m) * round_up(config.tile_m, 8) <= kMaxPassTokens;
+         ceil_div(shape.m, config.tile_m) * round_up(config.tile_m, 8) <= max_pass_tokens(device);
 }
 
 }  // namespace detail
