@@ -28,7 +28,7 @@ constexpr int64_t weight_bound_clusters(const kernel_config& config, const gemm_
 /// pieces of the CTA with the most row tiles; the steps that a warp takes one after another, where warps are few or
 /// have little to do between two row tiles; and the memory.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
-                                   pipeline source) {
+                                   pipeline source, math_mode math) {
   const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
   const auto pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
   const auto clusters = weight_bound_clusters(config, shape, device);
@@ -46,8 +46,10 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
                         (19.8e3 * (device.sm_count > 0 ? device.sm_count : 1));
   const double compute = throughput > steps ? throughput : steps;
   const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
-  const double activations = (source == pipeline::fused ? 82e-6 : 62e-6) * static_cast<double>(shape.m) *
-                             static_cast<double>(shape.k) / config.cluster_k;
+  const double element = source == pipeline::separate || math == math_mode::direct_fp16 ? 62e-6
+                         : math == math_mode::exact                                     ? 82e-6
+                                                                                        : 92e-6;
+  const double activations = element * static_cast<double>(shape.m) * static_cast<double>(shape.k) / config.cluster_k;
   const double exchange = config.cluster_k == 1   ? 0.0
                           : config.cluster_k == 2 ? 1.6
                                                   : 2.6 + 0.2 * static_cast<double>(ceil_div(row_tiles, clusters));
@@ -125,7 +127,7 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
 constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
   switch (config.family) {
-    case kernel_family::weight_bound: return weight_bound_time(config, shape, device, source);
+    case kernel_family::weight_bound: return weight_bound_time(config, shape, device, source, math);
     case kernel_family::tile: return tile_time(config, shape, device, source, math);
     case kernel_family::warpgroup: return warpgroup_time(config, shape, device, source, math);
   }
