@@ -3,7 +3,8 @@
 // Small m: the weights are the traffic. A CTA keeps the activations of its tokens over all of k in shared memory.
 // Its warps form kWarpsN groups that walk over row tiles of W independently. The kWarpsK warps of a group split k, each
 // with a private ring of weight pieces in flight, so that no barrier ever stops the stream of loads; a tile ends with
-// one barrier of the group and a sum over its warps in fixed order, or with neither where a group is one warp.
+// one barrier of the group and a sum over its warps in fixed order, or with neither where a group is one warp. Where a
+// cluster shares k, its CTAs walk over the same row tiles and exchange their sums of several at once.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
