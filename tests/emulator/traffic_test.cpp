@@ -27,12 +27,12 @@ int64_t whole_sectors(int64_t bytes) { return q4fuse::detail::round_up(bytes, st
 /// Counted bytes against the formulas; returns what the activations cost.
 int64_t expect_formula(const problem& p, const q4fuse::gemm_plan& plan, pipeline source, const measured& run) {
   const gemm_shape& s = p.shape;
-  const gemm_traffic wanted = expected_traffic(plan.config, s, source);
+  const gemm_traffic wanted = expected_traffic(plan.config, s);
   const std::string what = to_string(plan.config) + " " + to_string(source) + " m=" + std::to_string(s.m);
   const bool separate = source == pipeline::separate;
   EXPECT_EQ(run.launches, separate ? 2 : 1) << what;
   EXPECT_EQ(run.ctas, wanted.ctas) << what;
-  EXPECT_EQ(run.w.read, wanted.w_passes * q4_0_bytes(s)) << what;
+  EXPECT_EQ(run.w.read, wanted.w_rows * q4_0_bytes({s.m, 1, s.k})) << what;
   EXPECT_EQ(run.w.sector_bytes_read, whole_sectors(q4_0_bytes(s))) << what;
   EXPECT_EQ(run.written_y.written, s.m * s.n * 4) << what;
   EXPECT_EQ(run.w.written + run.x.written + run.written_y.read, 0) << what;

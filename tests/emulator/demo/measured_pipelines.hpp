@@ -82,31 +82,30 @@ inline int64_t q4_0_bytes(const q4fuse::gemm_shape& s) { return s.n * (s.k / q4f
 /// What the threads of a GEMM ask for, from how its family splits the work.
 struct gemm_traffic {
   int64_t ctas;
-  int64_t x_rows;    ///< rows of activations that all CTAs together read
-  int64_t w_passes;  ///< times that all of W is read
+  int64_t x_rows;  ///< rows of activations that all CTAs together read
+  int64_t w_rows;  ///< and rows of weights
   int64_t q8_1_block_bytes = 36;
 };
 
-inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s,
-                                     q4fuse::pipeline source) {
+inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s) {
   const int64_t tiles_m = q4fuse::detail::ceil_div(s.m, c.tile_m);
   if (c.family == q4fuse::kernel_family::weight_bound) {
-    // A CTA a multiprocessor, as far as 16 rows are left for each; each reads all activations once, and all weights
-    // pass by once a tile of tokens.
-    const int64_t ctas = std::min<int64_t>(q4fuse::detail::ceil_div(s.n, int64_t{16}), device.settings.sm_count);
-    return {ctas, ctas * s.m, tiles_m};
+    // A CTA or cluster a multiprocessor, as far as 16 rows are left for each; each reads all activations once, and all
+    // weights pass by once a tile of tokens. The last 16 rows end with W, so that some of them are read twice.
+    const q4fuse::device_info info{device.settings.sm_count, 90, 0, true};
+    const int64_t clusters = q4fuse::detail::weight_bound_clusters(c, s, info);
+    return {clusters * c.cluster_k, clusters * s.m, tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16))};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
   // In the warpgroup family a CTA computes several tiles where there are more than multiprocessors. Tensor copies,
   // which rows of whole pieces allow, bring blocks as they are; without them each of the four lanes of a block reads
-  // its scale. In the tile family CTAs of a cluster share the k of a tile, and the quantizer of a ragged tile reads its
-  // last token in place of those that are missing.
+  // its scale. The last tile of many tokens ends with them, so that it is whole. In the tile family CTAs of a cluster
+  // share the k of a tile.
   if (c.family == q4fuse::kernel_family::warpgroup) {
-    return {std::min<int64_t>(tiles_n * tiles_m, device.settings.sm_count), tiles_n * s.m, tiles_m,
-            s.k % 256 == 0 ? 36 : 32 + 4 * 2};
+    return {std::min<int64_t>(tiles_n * tiles_m, device.settings.sm_count),
+            tiles_n * (s.m > c.tile_m ? tiles_m * c.tile_m : s.m), tiles_m * s.n, s.k % 256 == 0 ? 36 : 32 + 4 * 2};
   }
-  const int64_t rows = source == q4fuse::pipeline::fused ? tiles_m * c.tile_m : s.m;
-  return {tiles_n * tiles_m * c.cluster_k, tiles_n * rows, tiles_m};
+  return {tiles_n * tiles_m * c.cluster_k, tiles_n * s.m, tiles_m * s.n};
 }
 
 }  // namespace q4fuse_emulator
