@@ -92,8 +92,9 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
   if (c.family == q4fuse::kernel_family::weight_bound) {
     // A CTA or cluster a multiprocessor, as far as 16 rows are left for each; each reads all activations once, and all
     // weights pass by once a tile of tokens. The last 16 rows end with W, so that some of them are read twice.
-    const q4fuse::device_info info{device.settings.sm_count, 90, 0, true};
-    const int64_t clusters = q4fuse::detail::weight_bound_clusters(c, s, info);
+    const int64_t multiprocessors = c.cluster_k == 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
+    const int64_t clusters =
+        std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, multiprocessors / c.cluster_k));
     return {clusters * c.cluster_k, clusters * s.m, tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16))};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
