@@ -57,25 +57,31 @@ void barrier_clock::begin_cta(int warps, stamp fresh) {
   for (std::vector<stamp>& opened : opened_) opened.clear();
 }
 
-void barrier_clock::pass_barrier(uint64_t mask, stamp fresh) {
+void barrier_clock::pass_barrier(const warp_set& mask, stamp fresh) {
   past merged;
   for (int w = 0; w < warps_; ++w) {
-    if ((mask >> w & 1) == 0) continue;
+    if (!mask[static_cast<size_t>(w)]) continue;
     merged.join(of_warp_[static_cast<size_t>(w)]);
     for (uint32_t lanes = learned_[static_cast<size_t>(w)]; lanes != 0; lanes &= lanes - 1) {
       merged.join(of_thread_[static_cast<size_t>(w * kWarpSize + __builtin_ctz(lanes))]);
     }
   }
   for (int w = 0; w < warps_; ++w) {
-    if (mask >> w & 1) merged.warps[static_cast<size_t>(w)] = fresh;
+    if (mask[static_cast<size_t>(w)]) merged.warps[static_cast<size_t>(w)] = fresh;
   }
   merged.settle(warps_);
   for (int w = 0; w < warps_; ++w) {
-    if ((mask >> w & 1) == 0) continue;
+    if (!mask[static_cast<size_t>(w)]) continue;
     of_warp_[static_cast<size_t>(w)] = merged;
     learned_[static_cast<size_t>(w)] = 0;
     opened_[static_cast<size_t>(w)].clear();
   }
+}
+
+void barrier_clock::learn_warp(int warp, const past& passed_on) {
+  past& mine = of_warp_[static_cast<size_t>(warp)];
+  mine.join(passed_on);
+  mine.settle(warps_);
 }
 
 void barrier_clock::learn(int thread, const past& passed_on) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -13,15 +14,15 @@ namespace q4fuse_emulator {
 
 inline constexpr int kWarpSize = 32;
 /// Of a cluster: its CTAs' threads are counted through.
-inline constexpr int kMaxWarps = 64;
+inline constexpr int kMaxWarps = 128;
 inline constexpr int kMaxThreads = kMaxWarps * kWarpSize;
 
-/// Number of an interval between barriers (high bits) and who (low 11 bits): a thread index, or two lanes of one warp.
+/// Number of an interval between barriers (high bits) and who (low 12 bits): a thread index, or two lanes of one warp.
 /// Every barrier opens intervals with a new, larger number; numbers go on rising from CTA to CTA, so that an old stamp
 /// means "before".
 using stamp = uint32_t;
 
-inline constexpr int kWhoBits = 11;
+inline constexpr int kWhoBits = 12;
 inline constexpr stamp kWhoMask = (1u << kWhoBits) - 1;
 inline constexpr stamp kLastInterval = (1u << (32 - kWhoBits)) - 2;
 /// Later than every interval: an asynchronous copy that its thread (the low bits) has not waited for.
@@ -31,6 +32,10 @@ constexpr stamp make_stamp(uint32_t interval, int thread) { return interval << k
 constexpr int thread_of(stamp s) { return static_cast<int>(s & kWhoMask); }
 constexpr stamp interval_of(stamp s) { return s & ~kWhoMask; }
 constexpr size_t warp_of(stamp s) { return (s & kWhoMask) / kWarpSize; }
+
+/// Warps of a cluster.
+using warp_set = std::bitset<kMaxWarps>;
+inline warp_set one_warp(int warp) { return warp_set{1} << static_cast<size_t>(warp); }
 
 /// What is known to lie in the past: a vector clock with an entry a warp, whose lanes its barriers bring together, and
 /// one for each thread that has arrived at an mbarrier without them.
@@ -58,7 +63,7 @@ class barrier_clock {
   void begin_cta(int warps, stamp fresh);
   /// A barrier of the warps in `mask` opens interval `fresh`: each knows what any of their threads knew, and that the
   /// others have arrived. The mask of all warps of a CTA is its barrier, that of one warp the warp's.
-  void pass_barrier(uint64_t mask, stamp fresh);
+  void pass_barrier(const warp_set& mask, stamp fresh);
   /// One thread passes on what it knows and what it has done: the result. What it does next belongs to an interval of
   /// its own, later than that of its warp. Lanes that have arrived equally often share it, and `next_interval` is asked
   /// only by the first: what they do there together stays together.
@@ -74,6 +79,10 @@ class barrier_clock {
   }
   /// One thread takes over what others have passed on.
   void learn(int thread, const past& passed_on);
+  /// And a whole warp.
+  void learn_warp(int warp, const past& passed_on);
+  /// What all lanes of a warp know.
+  const past& known_to_warp(int warp) const { return of_warp_[static_cast<size_t>(warp)]; }
 
   const past& known(int thread) const {
     const auto warp = static_cast<size_t>(thread / kWarpSize);

@@ -132,7 +132,7 @@ void gpu::run_thread(thread_state& thread) {
 
 void gpu::end_thread(thread_state& thread) {
   ++exited_of_[static_cast<size_t>(thread.rank)];
-  check_cluster_reads();
+  check_cluster_accesses();
   land_copies(thread.copies.size());  // the hardware completes what nobody waited for
   thread.groups.clear();
   thread.committed = 0;
@@ -165,7 +165,8 @@ void gpu::run_cta(int64_t cta) {
   mbarriers_.clear();
   exited_ = 0;
   exited_of_ = {};
-  cluster_reads_ = {};
+  cluster_accesses_ = {};
+  arrivals_ = {};
   warps_.assign(static_cast<size_t>(warps), warp_state{});
   for (warp_state& warp : warps_) warp.runnable = ~0u;
   waiting_for_wgmma_.assign(static_cast<size_t>(warps) / (kWarpgroupSize / kWarpSize), {});

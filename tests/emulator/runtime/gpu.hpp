@@ -94,16 +94,18 @@ class gpu {
   template <class T>
   T load_cluster(const void* address, int rank, const site& where) {
     const size_t offset = shared_offset<T>(address, where) + cta_offset(rank) - cta_offset(current_->rank);
-    note_cluster_read(rank, where);
+    note_cluster_access(rank, where);
     return load_shared_at<T>(offset, where);
   }
   template <class T>
   void store_shared(void* address, const T& value, const site& where) {
-    const size_t offset = shared_offset<T>(address, where);
-    const moment m = now();
-    if (!shared_.note_write<sizeof(T)>(offset, m, m.now)) refuse_write(offset, sizeof(T), where);
-    if (watch_.thread == current_->index) watch(offset, sizeof(T), true, where);
-    std::memcpy(shared_.content(offset), &value, sizeof(T));
+    store_shared_at(shared_offset<T>(address, where), value, where);
+  }
+  template <class T>
+  void store_cluster(void* address, int rank, const T& value, const site& where) {
+    const size_t offset = shared_offset<T>(address, where) + cta_offset(rank) - cta_offset(current_->rank);
+    note_cluster_access(rank, where);
+    store_shared_at(offset, value, where);
   }
   template <class T>
   T load_global(const void* address, const site& where) {
@@ -137,6 +139,10 @@ class gpu {
   void sync_cluster(const site& where) { sync(kClusterBarrier, request_.cluster_threads(), where); }
   /// Orders no accesses; reads of another CTA's memory before it are over after it.
   void sync_cluster_relaxed(const site& where) { sync(kRelaxedClusterBarrier, request_.cluster_threads(), where); }
+  /// The halves of a barrier of the cluster, for whole warps. Without `release` the waiting learn nothing of what those
+  /// that arrived had done.
+  void arrive_cluster(bool release, const site& where);
+  void wait_cluster(const site& where);
   /// `barrier` is 1 to 15, `threads` counts whole warps.
   void sync_named(int barrier, int threads, const site& where);
   void sync_warp(const site& where);
@@ -200,6 +206,15 @@ class gpu {
     int first_lane = 0;
     std::array<void*, kWarpSize> operands{};
     std::vector<register_change> register_changes;
+    bool arrived_at_cluster = false;  // and not waited yet
+    int64_t cluster_waits = 0;
+  };
+  struct cluster_arrivals {
+    int warps = 0;
+    int64_t completed = 0;
+    past passed_on;  // by those who have arrived
+    past learned;    // by those who wait for the last time that all had
+    std::vector<int> waiting;
   };
   struct thread_state {
     int index = 0;
@@ -222,7 +237,7 @@ class gpu {
     int expected = 0;
     std::vector<int> arrived;  // threads, in order of arrival
   };
-  struct cluster_read {
+  struct cluster_access {
     stamp when = 0;
     site where;
   };
@@ -245,6 +260,13 @@ class gpu {
     if (!shared_.note_read<sizeof(T)>(offset, now())) refuse_read(offset, sizeof(T), where);
     if (watch_.thread == current_->index) watch(offset, sizeof(T), false, where);
     return copy_from<T>(shared_.content(offset));
+  }
+  template <class T>
+  void store_shared_at(size_t offset, const T& value, const site& where) {
+    const moment m = now();
+    if (!shared_.note_write<sizeof(T)>(offset, m, m.now)) refuse_write(offset, sizeof(T), where);
+    if (watch_.thread == current_->index) watch(offset, sizeof(T), true, where);
+    std::memcpy(shared_.content(offset), &value, sizeof(T));
   }
   static size_t cta_offset(int rank) { return static_cast<size_t>(rank) * shared_memory::kCtaCapacity; }
   moment now() const {
@@ -283,8 +305,8 @@ class gpu {
   void watch(size_t offset, size_t bytes, bool write, const site& where);
 
   void sync(int barrier, int threads, const site& where);
-  void note_cluster_read(int rank, const site& where);
-  void check_cluster_reads();
+  void note_cluster_access(int rank, const site& where);
+  void check_cluster_accesses();
   bool arrive(const char* name, void* operand, const site& where);
   void release_warp() { current_->warp->arrived = 0, current_->warp->runnable = ~0u; }
   void block(const char* waits_for, bool at_barrier, const site& where);
@@ -332,11 +354,12 @@ class gpu {
   thread_state* current_ = nullptr;
   static constexpr int kCtaBarriers = 16;
   static constexpr int kClusterBarrier = -1;
-  static constexpr int kRelaxedClusterBarrier = -2;                                 // the same one
-  std::array<barrier_state, kMaxClusterCtas * kCtaBarriers + 1> barriers_;          // the last one is the cluster's
-  std::array<std::array<cluster_read, kMaxWarps>, kMaxClusterCtas> cluster_reads_;  // the latest, by rank and reader
-  std::array<int, kMaxClusterCtas> exited_of_;                                      // threads of each CTA
-  std::map<size_t, mbarrier> mbarriers_;  // by offset in the cluster's shared memory
+  static constexpr int kRelaxedClusterBarrier = -2;                         // the same one
+  std::array<barrier_state, kMaxClusterCtas * kCtaBarriers + 1> barriers_;  // the last one is the cluster's
+  std::array<std::array<cluster_access, kMaxWarps>, kMaxClusterCtas> cluster_accesses_;  // the latest, by rank and warp
+  cluster_arrivals arrivals_;
+  std::array<int, kMaxClusterCtas> exited_of_;  // threads of each CTA
+  std::map<size_t, mbarrier> mbarriers_;        // by offset in the cluster's shared memory
   int exited_ = 0;
   std::exception_ptr failure_;
   bool unwinding_ = false;

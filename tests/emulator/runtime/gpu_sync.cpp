@@ -42,6 +42,9 @@ void gpu::sync_named(int barrier, int threads, const site& where) {
 
 void gpu::sync(int barrier, int threads, const site& where) {
   const bool whole = barrier <= 0;  // all threads of the CTA or cluster, from one place
+  if (barrier < 0 && current_->warp->arrived_at_cluster) {
+    raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "the warp has arrived at it and not waited");
+  }
   barrier_state& state =
       barrier < 0 ? barriers_.back() : barriers_[static_cast<size_t>(current_->rank * kCtaBarriers + barrier)];
   state.arrived.push_back(current_->index);
@@ -58,13 +61,13 @@ void gpu::sync(int barrier, int threads, const site& where) {
   }
 
   ++totals_.barriers;
-  uint64_t warps = 0;
+  warp_set warps;
   bool dependencies_done = false;
   for (const int index : state.arrived) {
-    warps |= uint64_t{1} << (index / kWarpSize);
+    warps |= one_warp(index / kWarpSize);
     dependencies_done |= threads_[static_cast<size_t>(index)].dependencies_done;
   }
-  if (__builtin_popcountll(warps) * kWarpSize != threads) {
+  if (static_cast<int>(warps.count()) * kWarpSize != threads) {
     raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "it is full, but not with whole warps");
   }
   for (const int index : state.arrived) {
@@ -73,7 +76,7 @@ void gpu::sync(int barrier, int threads, const site& where) {
     thread.warp->runnable |= 1u << (index % kWarpSize);
   }
   if (barrier == kRelaxedClusterBarrier) {
-    cluster_reads_ = {};
+    cluster_accesses_ = {};
   } else {
     clock_.pass_barrier(warps, next_interval());
   }
@@ -108,7 +111,7 @@ void gpu::sync_warp(const site& where) {
     bool dependencies_done = false;
     for (const thread_state* lane : lanes) dependencies_done |= lane->dependencies_done;
     for (thread_state* lane : lanes) lane->dependencies_done = dependencies_done;
-    clock_.pass_barrier(uint64_t{1} << (current_->index / kWarpSize), next_interval());
+    clock_.pass_barrier(one_warp(current_->index / kWarpSize), next_interval());
   });
 }
 
@@ -148,7 +151,45 @@ void gpu::check_register_changes() {
   }
 }
 
-void gpu::note_cluster_read(int rank, const site& where) {
+void gpu::arrive_cluster(bool release, const site& where) {
+  warp_operation("arrive_cluster", *current_, where, [&](const std::array<thread_state*, kWarpSize>&) {
+    if (current_->warp->arrived_at_cluster) {
+      raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "the warp has arrived at it and not waited");
+    }
+    current_->warp->arrived_at_cluster = true;
+    if (release) {
+      const int warp = current_->index / kWarpSize;
+      clock_.pass_barrier(one_warp(warp), next_interval());
+      arrivals_.passed_on.join(clock_.known_to_warp(warp));
+    }
+    if (++arrivals_.warps < request_.cluster_threads() / kWarpSize) return;
+    ++totals_.barriers;
+    arrivals_.warps = 0;
+    ++arrivals_.completed;
+    arrivals_.learned = std::exchange(arrivals_.passed_on, {});
+    for (const int index : std::exchange(arrivals_.waiting, {})) {
+      threads_[static_cast<size_t>(index)].warp->runnable |= 1u << (index % kWarpSize);
+    }
+  });
+}
+
+void gpu::wait_cluster(const site& where) {
+  warp_state& warp = *current_->warp;
+  if (!warp.arrived_at_cluster) {
+    raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "the warp has not arrived at it");
+  }
+  if (warp.cluster_waits == arrivals_.completed) {
+    arrivals_.waiting.push_back(current_->index);
+    block("wait_cluster", true, where);
+  }
+  warp_operation("wait_cluster", *current_, where, [&](const std::array<thread_state*, kWarpSize>&) {
+    warp.arrived_at_cluster = false;
+    ++warp.cluster_waits;
+    clock_.learn_warp(current_->index / kWarpSize, arrivals_.learned);
+  });
+}
+
+void gpu::note_cluster_access(int rank, const site& where) {
   fault_report report{fault_kind::cluster_memory_gone};
   if (rank < 0 || rank >= request_.cluster_ctas) {
     report.detail = "rank " + std::to_string(rank) + " of a cluster of " + std::to_string(request_.cluster_ctas);
@@ -158,21 +199,22 @@ void gpu::note_cluster_read(int rank, const site& where) {
     report.detail = "the CTA of rank " + std::to_string(rank) + " has ended";
     raise(std::move(report), where);
   }
-  cluster_reads_[static_cast<size_t>(rank)][static_cast<size_t>(current_->index / kWarpSize)] = {now().now, where};
+  cluster_accesses_[static_cast<size_t>(rank)][static_cast<size_t>(current_->index / kWarpSize)] = {now().now, where};
 }
 
-/// When the last thread of a CTA ends, all that others read of its memory must lie in its past. Which thread is the
+/// When the last thread of a CTA ends, all accesses of others to its memory must lie in its past. Which thread is the
 /// last depends on the schedule: none may end before.
-void gpu::check_cluster_reads() {
+void gpu::check_cluster_accesses() {
   const moment m = now();
-  for (const cluster_read& read : cluster_reads_[static_cast<size_t>(current_->rank)]) {
-    if (read.when == 0 || thread_of(read.when) / request_.threads == current_->rank || !is_concurrent(read.when, m)) {
+  for (const cluster_access& access : cluster_accesses_[static_cast<size_t>(current_->rank)]) {
+    if (access.when == 0 || thread_of(access.when) / request_.threads == current_->rank ||
+        !is_concurrent(access.when, m)) {
       continue;
     }
     fault_report report{fault_kind::cluster_memory_gone};
-    report.other_thread = thread_of(read.when);
-    report.other_where = read.where;
-    report.detail = "the CTA ends while the other side may still read its shared memory";
+    report.other_thread = thread_of(access.when);
+    report.other_where = access.where;
+    report.detail = "the CTA ends while the other side may still access its shared memory";
     raise(std::move(report), {});
   }
 }

@@ -33,6 +33,39 @@ __device__ __forceinline__ void sync_cluster_relaxed() {
           : "memory");
 }
 
+/// The two halves of such a barrier, by whole warps: each arrives, and waits later. What a thread does before it
+/// arrives is ordered before what others do once they have waited; with relaxed arrival it is not.
+template <int kRequired = 90>
+__device__ __forceinline__ void arrive_cluster() {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+template <int kRequired = 90>
+__device__ __forceinline__ void arrive_cluster_relaxed() {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+template <int kRequired = 90>
+__device__ __forceinline__ void wait_cluster() {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+/// Stores at the place that `address` has in this CTA's shared memory, of the CTA of rank `rank` in the cluster.
+template <int kRequired = 90>
+__device__ __forceinline__ void store_cluster(void* address, int rank, float value) {
+  static_assert(kTargetHas<kRequired>, "st.shared::cluster needs sm_90");
+  const uint32_t local = static_cast<uint32_t>(__cvta_generic_to_shared(address));
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "st.shared::cluster.f32 [remote], %2;\n"
+      "}" ::"r"(local),
+      "r"(rank), "f"(value)
+      : "memory");
+}
+
 /// 16 bytes at the place that `address` has in this CTA's shared memory, of the CTA of rank `rank` in the cluster.
 template <int kRequired = 90>
 __device__ __forceinline__ float4 load_cluster(const void* address, int rank) {

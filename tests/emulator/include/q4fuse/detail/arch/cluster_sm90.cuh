@@ -20,6 +20,30 @@ void sync_cluster_relaxed(site where = site::here()) {
 }
 
 template <int kRequired = 90>
+void arrive_cluster(site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  q4fuse_emulator::device.arrive_cluster(true, where);
+}
+
+template <int kRequired = 90>
+void arrive_cluster_relaxed(site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  q4fuse_emulator::device.arrive_cluster(false, where);
+}
+
+template <int kRequired = 90>
+void wait_cluster(site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  q4fuse_emulator::device.wait_cluster(where);
+}
+
+template <int kRequired = 90>
+void store_cluster(void* address, int rank, float value, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "st.shared::cluster needs sm_90");
+  q4fuse_emulator::device.store_cluster(address, rank, value, where);
+}
+
+template <int kRequired = 90>
 float4 load_cluster(const void* address, int rank, site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "ld.shared::cluster needs sm_90");
   return q4fuse_emulator::device.load_cluster<float4>(address, rank, where);
