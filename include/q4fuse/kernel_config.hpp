@@ -20,6 +20,7 @@ enum class pipeline {
 enum class kernel_family {
   weight_bound,  ///< small m: the activations of all k stay in shared memory, warps stream weights through private
                  ///< rings
+  stream_k,      ///< tens of tokens: the same for a slice of k, and every warp takes an equal span of the weights
   tile,          ///< larger m: weights and activations pass through shared memory stage by stage
   warpgroup,     ///< the same on sm_90a, where products run asynchronously and unpacking and conversion beside them
 };
@@ -60,8 +61,9 @@ struct kernel_config {
   int tile_m;   ///< tokens per CTA tile
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
-  int warps_k;  ///< warps along k, their sums added in a fixed order
-  int stages;   ///< pieces of 8 blocks of k in flight (per warp in the weight-bound family, else per CTA)
+  int warps_k;  ///< warps along k, their sums added in a fixed order; in the stream-K family along rows, too
+  /// Pieces of 8 blocks of k in flight: per warp in the weight-bound and stream-K families, else per CTA.
+  int stages;
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
 
@@ -87,17 +89,21 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::dp4a, 128, 2, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 8, 16, 1, 1, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 4, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 4},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 4},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 8},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 2},
@@ -112,11 +118,6 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 128, 2, 4, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 256, 64, 8, 2, 1, 3},
-    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 16, 2, 1, 4, 4, 2},
-    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 16, 2, 1, 4, 4, 8},
-    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 2, 1, 4, 4, 2},
-    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 64, 32, 2, 1, 4, 4, 8},
-    {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 32, 4, 1, 2, 4, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k32_s8, 128, 64, 4, 2, 1, 3, 2},
     {kernel_family::tile, dot_instruction::dp4a, 64, 32, 4, 1, 1, 2},
 };
@@ -173,12 +174,17 @@ constexpr int activation_stages(const kernel_config& config) {
 
 }  // namespace detail
 
-/// Bytes of shared memory that a kernel needs for a shape.
+/// Bytes of shared memory that a kernel needs for a shape. A stream-K kernel takes more where there is more.
 Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_shape& shape) {
   const int block_bytes = detail::activation_block_bytes(config.instruction);
   if (config.family == kernel_family::tile) {
     return detail::make_tile_layout(config.tile_n, config.tile_m, config.stages, detail::activation_stages(config),
-                                    block_bytes, config.cluster_k > 1 ? config.warps_k : 0)
+                                    block_bytes, config.cluster_k > 1)
+        .total;
+  }
+  if (config.family == kernel_family::stream_k) {
+    return detail::make_stream_k_layout(config.warps(), config.stages, config.tile_m, shape.k / kBlockSize,
+                                        config.cluster_k, 1)
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
@@ -227,6 +233,7 @@ Q4FUSE_HIDDEN constexpr const char* to_string(pipeline value) {
 Q4FUSE_HIDDEN constexpr const char* to_string(kernel_family value) {
   switch (value) {
     case kernel_family::weight_bound: return "weight_bound";
+    case kernel_family::stream_k: return "stream_k";
     case kernel_family::tile: return "tile";
     case kernel_family::warpgroup: return "warpgroup";
   }

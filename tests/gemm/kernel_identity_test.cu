@@ -73,7 +73,12 @@ void expect_kernel(const kernel_launch& launch, const kernel_config& config, pip
   const int producers = launch.threads - config.threads();
   EXPECT_TRUE(config.family == q4fuse::kernel_family::warpgroup ? producers == 128 || producers == 256 : producers == 0)
       << launch.name << ", " << launch.threads << " threads";
-  EXPECT_EQ(launch.shared_bytes, shared_memory_bytes(config, shape)) << launch.name;
+  q4fuse::device_info device;
+  ASSERT_TRUE(query_device(&device).ok());
+  const int64_t shared_bytes = config.family == q4fuse::kernel_family::stream_k
+                                   ? q4fuse::detail::make_stream_k_grid(config, shape, device).shared_bytes
+                                   : shared_memory_bytes(config, shape);
+  EXPECT_EQ(launch.shared_bytes, shared_bytes) << launch.name;
   EXPECT_GT(launch.ctas, 0) << launch.name;
 }
 

@@ -16,6 +16,17 @@ inline constexpr int64_t kTokenCounts[] = {0, 1, 2, 3, 7, 8, 9, 16, 17, 33, 64, 
 /// Features of tensor-parallel shards that users reported as rejected elsewhere; all are multiples of 32.
 inline constexpr int64_t kShards[] = {10944, 7392, 8256, 5472};
 
+/// For a stream-K kernel: so much k that the sums of few row tiles fit shared memory beside its activations, and more
+/// row tiles than that.
+inline q4fuse::gemm_shape shape_of_several_rounds(const q4fuse::kernel_config& config,
+                                                  const q4fuse::device_info& device) {
+  const int64_t step = 32 * q4fuse::detail::kPieceBlocks * config.cluster_k;
+  int64_t k = step;
+  while (can_run(config, {2, 16, k + step}, device)) k += step;
+  const auto grid = q4fuse::detail::make_stream_k_grid(config, {2, 1 << 20, k}, device);
+  return {2, config.tile_n * grid.row_clusters * (grid.round_tiles + 1) + 5, k};
+}
+
 inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& config,
                                                   const q4fuse::device_info& device, bool emulated) {
   const int64_t tile_m = config.tile_m;
@@ -25,14 +36,17 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   const bool weight_bound = config.family == q4fuse::kernel_family::weight_bound;
   const int64_t sharers = config.cluster_k * (weight_bound ? config.warps_k : 1);
   const int64_t ring = config.stages * sharers;
+  const bool stream_k = config.family == q4fuse::kernel_family::stream_k;
   if (emulated) {
-    return {{1, 1, 32},
-            {2, tile_n + 1, 64},
-            {3, 5, 32 * (piece + 1)},
-            {tile_m + 1, tile_n - 1, 96},
-            {1, tile_n, 32 * (piece * (config.stages - 1))},
-            {2, 3, 32 * (piece * (config.stages + 1) - 1)},
-            {1, 17, 32 * (piece * ring + 1)}};
+    std::vector<q4fuse::gemm_shape> shapes{{1, 1, 32},
+                                           {2, tile_n + 1, 64},
+                                           {3, 5, 32 * (piece + 1)},
+                                           {tile_m + 1, tile_n - 1, 96},
+                                           {1, tile_n, 32 * (piece * (config.stages - 1))},
+                                           {2, 3, 32 * (piece * (config.stages + 1) - 1)},
+                                           {1, 17, 32 * (piece * ring + 1)}};
+    if (stream_k) shapes.push_back(shape_of_several_rounds(config, device));
+    return shapes;
   }
   std::set<std::tuple<int64_t, int64_t, int64_t>> shapes;
   const int64_t some_m = tile_m + 1;
@@ -60,8 +74,10 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   }
   // More row tiles than multiprocessors: a CTA that walks over tiles takes several.
   shapes.insert({1, (device.sm_count + 1) * tile_n + 1, 32 * piece});
-  if (config.family == q4fuse::kernel_family::weight_bound) {
-    shapes.insert({some_m, (2 * device.sm_count + 1) * tile_n - 1, some_k});
+  if (weight_bound || stream_k) shapes.insert({some_m, (2 * device.sm_count + 1) * tile_n - 1, some_k});
+  if (stream_k) {
+    const q4fuse::gemm_shape rounds = shape_of_several_rounds(config, device);
+    shapes.insert({rounds.m, rounds.n, rounds.k});
   }
 
   std::vector<q4fuse::gemm_shape> result;

@@ -310,7 +310,7 @@ TEST(plan, more_tokens_never_lead_back_to_passes_over_the_weights) {
 // tiles, one piece of k after the other.
 TEST(plan, several_passes_over_the_weights_where_they_cost_less_than_tiles) {
   const device_info device{132, 80, 227 * kKib};
-  for (const gemm_shape shape : {gemm_shape{16, 4096, 14336}, {64, 4096, 14336}, {64, 4096, 4096}, {8, 8192, 28672}}) {
+  for (const gemm_shape shape : {gemm_shape{16, 4096, 14336}, {64, 4096, 14336}, {8, 8192, 28672}}) {
     const gemm_plan chosen = plan(shape, device, pipeline::fused);
     EXPECT_EQ(chosen.config.family, kernel_family::weight_bound) << describe(shape);
     EXPECT_GT(shape.m, chosen.config.tile_m) << describe(shape);
@@ -325,6 +325,39 @@ TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
   }
   // Rows fewer than warps: splitting k is all the parallelism there is.
   EXPECT_EQ(plan({1, 1536, 576}, kH100, pipeline::fused).config.warps_k, 8);
+}
+
+TEST(plan, empty_shapes_have_a_plan_too) {
+  for (const known_device& device : kDevices) {
+    for (const gemm_shape& shape : {gemm_shape{0, 64, 64}, {5, 0, 64}, {5, 64, 0}, {0, 0, 0}}) {
+      for (const gemm_plan& choice : every_plan(shape, device.info)) {
+        EXPECT_NE(std::string(choice.reason), "") << describe(shape);
+      }
+      for (const kernel_config& config : kKernelConfigs) {
+        EXPECT_GE(q4fuse::detail::estimated_time(config, shape, device.info, pipeline::fused, math_mode::exact), 0.0)
+            << to_string(config) << " " << describe(shape);
+      }
+    }
+  }
+}
+
+// What a stream-K kernel is launched with: CTAs for all rows, sums of all row tiles of a round, within the limit.
+TEST(plan, stream_k_kernels_cover_all_rows_within_shared_memory) {
+  for (const kernel_config& config : kKernelConfigs) {
+    if (config.family != kernel_family::stream_k) continue;
+    for (const known_device& device : kDevices) {
+      for (const gemm_shape& shape : many_shapes()) {
+        if (!can_run(config, shape, device.info)) continue;
+        const auto grid = q4fuse::detail::make_stream_k_grid(config, shape, device.info);
+        EXPECT_GE(grid.row_clusters * grid.cluster_tiles * config.tile_n, shape.n) << describe(shape);
+        EXPECT_LT(grid.row_clusters * (grid.cluster_tiles - 1) * config.tile_n, shape.n > 0 ? shape.n : 1)
+            << describe(shape);
+        EXPECT_GE(grid.round_tiles, 1) << describe(shape);
+        EXPECT_LE(grid.round_tiles, grid.cluster_tiles) << describe(shape);
+        EXPECT_LE(grid.shared_bytes, device.info.shared_memory_per_block) << describe(shape);
+      }
+    }
+  }
 }
 
 TEST(plan, nothing_runs_below_the_required_architecture) {
@@ -357,7 +390,10 @@ TEST(plan, wgmma_takes_the_large_shapes) {
       for (const math_mode math : kMathModes) {
         for (const pipeline source : {pipeline::fused, pipeline::separate}) {
           const gemm_plan chosen = plan(shape, device, source, math);
-          EXPECT_EQ(chosen.config.family, kernel_family::warpgroup) << to_string(chosen);
+          // Quantizing in every CTA costs less where fewer of them need an activation and k is not long.
+          const bool stream_k = math == math_mode::exact && source == pipeline::fused && shape.k <= 4096;
+          EXPECT_EQ(chosen.config.family, stream_k ? kernel_family::stream_k : kernel_family::warpgroup)
+              << to_string(chosen);
         }
       }
     }

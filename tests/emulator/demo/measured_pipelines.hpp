@@ -97,6 +97,15 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
         std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, multiprocessors / c.cluster_k));
     return {clusters * c.cluster_k, clusters * s.m, tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16))};
   }
+  if (c.family == q4fuse::kernel_family::stream_k) {
+    // The same, but that clusters share the rows for one tile of tokens alone, and that each of the four lanes of a
+    // Q8_1 block reads its scale.
+    const int64_t multiprocessors = c.cluster_k >= 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
+    const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) / tiles_m;
+    const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, share));
+    return {clusters * tiles_m * c.cluster_k, clusters * s.m,
+            tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16)), 32 + 4 * 2};
+  }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
   // In the warpgroup family a CTA computes several tiles where there are more than multiprocessors. Tensor copies,
   // which rows of whole pieces allow, bring blocks as they are; without them each of the four lanes of a block reads

@@ -93,29 +93,24 @@ __device__ __forceinline__ void store_rows(const gemm_arguments& arguments, int6
   }
 }
 
-/// Puts the sums of a warp tile into the partial tile of the warps with the same part of k, kTileM rows of tokens.
+/// Puts the sums of a warp tile into the CTA's partial tile, kTileM rows of tokens.
 template <class Policy>
 __device__ __forceinline__ void place_partial_tile(const typename Policy::dot& dot, float* partials, int warp_row,
-                                                   int warp_token, int warp_k) {
+                                                   int warp_token) {
   constexpr int kStride = partial_row_floats(Policy::kTileN);
-  float* const mine = partials + (warp_k * Policy::kTileM + warp_token) * kStride + warp_row;
+  float* const mine = partials + warp_token * kStride + warp_row;
   dot.for_each([&](int row, int token, float sum) { arch::store_shared<float>(mine + token * kStride + row, sum); });
 }
 
-/// Adds the partial tiles of all warps and CTAs that share k, rank 0 and warp 0 first, and stores them, tokens from
-/// `own_token` on. Each CTA of the cluster does so for its share of the rows.
+/// Adds the partial tiles of the CTAs that share k, rank 0 first, and stores them, tokens from `own_token` on. Each CTA
+/// of the cluster does so for its share of the rows.
 template <class Policy>
 __device__ __forceinline__ void store_shared_tile(const float* partials, const gemm_arguments& arguments,
                                                   int64_t first_row, int64_t first_token, int64_t own_token, int rank) {
   constexpr int kStride = partial_row_floats(Policy::kTileN);
   constexpr int kQuads = Policy::kTileN / 4 / Policy::kClusterK;  // of a token, four rows each
   static_assert(kQuads * 4 * Policy::kClusterK == Policy::kTileN, "the CTAs of a cluster share the rows evenly");
-  constexpr bool kCluster = Policy::kClusterK > 1;
-  if constexpr (kCluster) {
-    arch::sync_cluster();
-  } else {
-    arch::sync_cta();
-  }
+  arch::sync_cluster();
   const int64_t tokens_left = arguments.m - first_token;
   const int foreign_tokens = static_cast<int>(own_token - first_token);
   const int tokens = (tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM) - foreign_tokens;
@@ -126,19 +121,13 @@ __device__ __forceinline__ void store_shared_tile(const float* partials, const g
     if (first_row + row >= arguments.n) continue;
     float4 sum{};
 #pragma unroll
-    for (int part = 0; part < Policy::kClusterK * Policy::kWarpsK; ++part) {
-      const float* const place = partials + (part % Policy::kWarpsK * Policy::kTileM + token) * kStride + row;
-      float4 term;
-      if constexpr (kCluster) {
-        term = arch::load_cluster(place, part / Policy::kWarpsK);
-      } else {
-        term = arch::load_shared<float4>(place);
-      }
+    for (int part = 0; part < Policy::kClusterK; ++part) {
+      const float4 term = arch::load_cluster(partials + token * kStride + row, part);
       sum = part == 0 ? term : add(sum, term);
     }
     store_rows<Policy>(arguments, first_token + token, first_row + row, sum);
   }
-  if constexpr (kCluster) arch::sync_cluster_relaxed();  // no CTA ends while another reads its memory
+  arch::sync_cluster_relaxed();  // no CTA ends while another reads its memory
 }
 
 }  // namespace detail

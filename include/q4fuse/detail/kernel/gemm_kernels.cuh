@@ -4,6 +4,7 @@
 // newer target than the one being compiled has no body there; the launch never picks it, because plans are made for the
 // architecture of the code (device_info::code_arch), not of the device.
 
+#include <q4fuse/detail/mainloop/stream_k.cuh>
 #include <q4fuse/detail/mainloop/tile.cuh>
 #include <q4fuse/detail/mainloop/warpgroup.cuh>
 #include <q4fuse/detail/mainloop/weight_bound.cuh>
@@ -33,6 +34,15 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) weight_bound_kern
       if (first_token > 0) arch::sync_cta();
       weight_bound_mainloop<config, Activations>(arguments, first_token);
     }
+  }
+}
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) stream_k_kernel(gemm_arguments arguments) {
+  using config = policy<kIndex>;
+  if constexpr (exists_on_target<config>) {
+    allow_dependents();
+    stream_k_mainloop<config, Activations>(arguments);
   }
 }
 

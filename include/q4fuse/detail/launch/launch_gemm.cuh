@@ -53,6 +53,16 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     gemm_arguments with_access = arguments;
     if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
     return launch(weight_bound_kernel<kIndex, Activations>, grid, with_access);
+  } else if constexpr (config::kConfig.family == kernel_family::stream_k) {
+    const stream_k_grid work = make_stream_k_grid(config::kConfig, shape, device);
+    grid.cluster_ctas = config::kClusterK;
+    grid.ctas = work.row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
+    grid.shared_bytes = work.shared_bytes;
+    gemm_arguments with_rounds = arguments;
+    with_rounds.row_clusters = static_cast<int>(work.row_clusters);
+    with_rounds.round_tiles = static_cast<int>(work.round_tiles);
+    if (shape.n < config::kWarpRows) with_rounds.w.access_bytes = 2;
+    return launch(stream_k_kernel<kIndex, Activations>, grid, with_rounds);
   } else {
     const int64_t tiles = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
     grid.cluster_ctas = config::kClusterK;

@@ -4,8 +4,8 @@
 // one piece of k make a stage; the stages form two rings in shared memory, filled asynchronously ahead of the
 // arithmetic. Activations that are converted on the way, to Q8_1 or to FP16, cannot be copied asynchronously: a share
 // of the next stage's is loaded before and stored after each pair of blocks of the current one that a warp multiplies,
-// so that the loads' latency and the conversion hide behind the dots. Warps and CTAs that share k leave their sums in
-// shared memory, from where they are added in a fixed order.
+// so that the loads' latency and the conversion hide behind the dots. CTAs that share k leave their sums in shared
+// memory, from where they are added in a fixed order.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -30,12 +30,10 @@ template <class Policy, template <int, int> class Activations>
 class tile_stages {
  public:
   static constexpr int kRowBytes = static_cast<int>(activation_row_bytes(kPieceBlocks, Policy::kBlockBytes));
-  /// Pairs of a piece that a warp multiplies.
-  static constexpr int kPairs = kPieceBlocks / 2 / Policy::kWarpsK;
-  static_assert(kPairs * Policy::kWarpsK * 2 == kPieceBlocks, "warps share the pairs of a piece evenly");
+  static constexpr int kPairs = kPieceBlocks / 2;  ///< of a piece
   /// Batches of portions in which a stage is converted: one a pair, or one a block where registers are few. A batch of
   /// fewer portions waits as long for its loads.
-  static constexpr int kBatches = Policy::kSharesK && Policy::kTileM >= 64 ? 2 * kPairs : kPairs;
+  static constexpr int kBatches = Policy::kSharesK ? 2 * kPairs : kPairs;
   static constexpr int kBatch =
       static_cast<int>(ceil_div(Policy::kTileM * kPieceBlocks * kLanesPerBlock, kBatches* Policy::kThreads));
   using provider = Activations<Policy::kThreads, kBatch>;
@@ -99,7 +97,7 @@ class tile_stages {
  private:
   static constexpr int kActivationStages = activation_stages(Policy::kConfig);
   static constexpr tile_layout kMap =
-      make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes, 0);
+      make_tile_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, kActivationStages, Policy::kBlockBytes, false);
 
   const gemm_arguments& arguments_;
   uint8_t* shared_;
@@ -113,6 +111,7 @@ class tile_stages {
 
 template <class Policy, template <int, int> class Activations>
 __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, int64_t first_row, int64_t first_token) {
+  static_assert(Policy::kWarpsK == 1, "every warp works for all of the CTA's k");
   using stages = tile_stages<Policy, Activations>;
   constexpr bool kAsynchronous = stages::provider::kAsynchronous;
   // As far as the registers of a thread allow without spilling.
@@ -122,9 +121,7 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
   const stages ring(arguments, arch::shared_memory(), first_row, first_token, slice);
   const int warp = arch::warp_index();
   const int warp_row = warp % Policy::kWarpsN * Policy::kWarpRows;
-  // Zero by name, because the compiler does not know the number of warps.
-  const int warp_k = Policy::kWarpsK == 1 ? 0 : warp / (Policy::kWarpsN * Policy::kWarpsM);
-  const int warp_token = (warp / Policy::kWarpsN - warp_k * Policy::kWarpsM) * Policy::kWarpTokens;
+  const int warp_token = warp / Policy::kWarpsN * Policy::kWarpTokens;
   const int pieces = ring.pieces();
 
   // Fill the ring. With dependent launch only weights may be touched before the wait. Without it no piece waits for
@@ -161,7 +158,7 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     }
   }
 
-  // Multiply. The warps that share k take turns with the pairs of a piece.
+  // Multiply.
   constexpr typename stages::token_rows rows{};
   typename Policy::dot dot;
   dot.clear();
@@ -172,9 +169,8 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     if constexpr (kAsynchronous) ring.fetch_activations(piece + Policy::kStages - 1);
     commit_copies();
 
-    const uint8_t* weights = ring.weights(piece) + warp_row * kWeightPieceBytes + warp_k * kPairBytes;
-    const uint8_t* activations =
-        ring.activations(piece) + warp_token * stages::kRowBytes + warp_k * 2 * Policy::kBlockBytes;
+    const uint8_t* weights = ring.weights(piece) + warp_row * kWeightPieceBytes;
+    const uint8_t* activations = ring.activations(piece) + warp_token * stages::kRowBytes;
     if (!kAsynchronous && piece + 1 < pieces) {
       auto converter = ring.converter(piece + 1);
       auto next_load = converter.begin_loads();
@@ -183,11 +179,11 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
       for (int pair = 0; pair < stages::kPairs; ++pair) {
         if constexpr (stages::kBatches == stages::kPairs) {
           converter.load(next_load);
-          multiply_pair(dot, weights, activations, pair * Policy::kWarpsK, rows);
+          multiply_pair(dot, weights, activations, pair, rows);
           converter.template store<scales>(next_store);
         } else {
-          const uint8_t* const w = weights + pair * Policy::kWarpsK * kPairBytes;
-          const uint8_t* const x = activations + 2 * pair * Policy::kWarpsK * Policy::kBlockBytes;
+          const uint8_t* const w = weights + pair * kPairBytes;
+          const uint8_t* const x = activations + 2 * pair * Policy::kBlockBytes;
           converter.load(next_load);
           dot.template multiply<0>(w, x, rows);
           converter.template store<scales>(next_store);
@@ -198,18 +194,18 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
       }
     } else if constexpr (!kAsynchronous) {
 #pragma unroll 1
-      for (int pair = 0; 2 * (pair + warp_k) < ring.blocks(piece); pair += Policy::kWarpsK) {
+      for (int pair = 0; 2 * pair < ring.blocks(piece); ++pair) {
         multiply_pair(dot, weights, activations, pair, rows);
       }
     } else {
-      multiply_piece<Policy::kWarpsK>(dot, weights, activations, ring.blocks(piece) - 2 * warp_k, rows);
+      multiply_piece(dot, weights, activations, ring.blocks(piece), rows);
     }
   }
 
   if constexpr (Policy::kSharesK) {
     arch::sync_cta();  // every warp is done with the rings
     float* const partials = reinterpret_cast<float*>(arch::shared_memory());
-    place_partial_tile<Policy>(dot, partials, warp_row, warp_token, warp_k);
+    place_partial_tile<Policy>(dot, partials, warp_row, warp_token);
     store_shared_tile<Policy>(partials, arguments, first_row, first_token, first_token, slice);
   } else {
     store_sums(dot, arguments, first_row + warp_row, first_token + warp_token, first_token + warp_token);

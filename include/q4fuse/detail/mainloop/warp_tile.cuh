@@ -72,18 +72,17 @@ __device__ __forceinline__ void multiply_pair(Dot& dot, const uint8_t* weights, 
   dot.template multiply<1>(weights + pair * kPairBytes, activations + (2 * pair + 1) * Dot::kBlockBytes, rows);
 }
 
-/// Adds every kStep-th pair of a piece, of which `blocks` blocks are left at its first; the second block of a last, odd
-/// pair is a zero block.
-template <int kStep = 1, class Dot, class TokenRows>
+/// Adds the pairs of a piece, of which `blocks` blocks are left; the second block of a last, odd pair is a zero block.
+template <class Dot, class TokenRows>
 __device__ __forceinline__ void multiply_piece(Dot& dot, const uint8_t* weights, const uint8_t* activations, int blocks,
                                                const TokenRows& rows) {
   // A whole piece is one straight line of code, which the compiler can schedule across blocks.
-  if (blocks > kPieceBlocks - 2 * kStep) {
+  if (blocks > kPieceBlocks - 2) {
 #pragma unroll
-    for (int pair = 0; pair < kPieceBlocks / 2; pair += kStep) multiply_pair(dot, weights, activations, pair, rows);
+    for (int pair = 0; pair < kPieceBlocks / 2; ++pair) multiply_pair(dot, weights, activations, pair, rows);
   } else {
 #pragma unroll 1
-    for (int pair = 0; 2 * pair < blocks; pair += kStep) multiply_pair(dot, weights, activations, pair, rows);
+    for (int pair = 0; 2 * pair < blocks; ++pair) multiply_pair(dot, weights, activations, pair, rows);
   }
 }
 

@@ -130,7 +130,7 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
     stages.skip(skipped);
     if constexpr (Policy::kSharesK) {
       leave_rings();
-      place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0, 0);
+      place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0);
       store_shared_sums<Policy>(arguments);
     } else {
       store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments),

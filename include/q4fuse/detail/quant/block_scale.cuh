@@ -32,9 +32,11 @@ struct weight_scale {
 
 __device__ __forceinline__ weight_scale make_weight_scale(float d) { return {d, arch::mul_rn(d, -kDotBiasValue)}; }
 
+__device__ __forceinline__ float scale_by_weight(int biased_dot, const weight_scale& w) {
+  return arch::fma_rn(arch::bits_to_float(static_cast<uint32_t>(biased_dot)), w.d, w.minus_bias);
+}
 __device__ __forceinline__ float accumulate(int biased_dot, const weight_scale& w, float d8, float sum) {
-  const float product = arch::fma_rn(arch::bits_to_float(static_cast<uint32_t>(biased_dot)), w.d, w.minus_bias);
-  return arch::fma_rn(product, d8, sum);
+  return arch::fma_rn(scale_by_weight(biased_dot, w), d8, sum);
 }
 
 /// wgmma has no operand beside its accumulators to start from. Its dots start from the product of a constant with

@@ -74,6 +74,25 @@ __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int w
   return map;
 }
 
+struct stream_k_layout {
+  int64_t weights;      ///< one private ring of stages per warp
+  int64_t partials;     ///< sums of row tiles that a warp leaves: one more than warps for every row tile but the first
+  int64_t activations;  ///< pieces of all tokens of the tile, over the CTA's k
+  int64_t total;
+};
+
+/// Row tiles of this family have 16 rows.
+__host__ __device__ constexpr stream_k_layout make_stream_k_layout(int warps, int stages, int tile_m, int64_t k_blocks,
+                                                                   int slices, int64_t round_tiles) {
+  const int64_t pieces = ceil_div(ceil_div(k_blocks, kPieceBlocks), slices);
+  stream_k_layout map{};
+  map.weights = 0;
+  map.partials = map.weights + int64_t{warps} * stages * 16 * kWeightPieceBytes;
+  map.activations = map.partials + (warps + round_tiles - 1) * tile_m * 16 * 4;
+  map.total = map.activations + pieces * tile_m * kPieceBlocks * kQ8_1BlockBytes;
+  return map;
+}
+
 /// Two rings, of weight stages and of activation stages. Partial sums, where k is shared, take their place in the end.
 struct tile_layout {
   int weights;
@@ -84,14 +103,14 @@ struct tile_layout {
 };
 
 __host__ __device__ constexpr tile_layout make_tile_layout(int tile_n, int tile_m, int weight_stages,
-                                                           int activation_stages, int block_bytes, int partial_tiles) {
+                                                           int activation_stages, int block_bytes, bool shares_k) {
   tile_layout map{};
   map.weights = 0;
   map.weight_stage = tile_n * kWeightPieceBytes;
   map.activations = map.weights + weight_stages * map.weight_stage;
   map.activation_stage = tile_m * static_cast<int>(activation_row_bytes(kPieceBlocks, block_bytes));
   const int rings = map.activations + activation_stages * map.activation_stage;
-  const int partials = partial_tiles * tile_m * partial_row_floats(tile_n) * 4;
+  const int partials = shares_k ? tile_m * partial_row_floats(tile_n) * 4 : 0;
   map.total = rings > partials ? rings : partials;
   return map;
 }

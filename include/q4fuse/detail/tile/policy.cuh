@@ -6,6 +6,7 @@
 #include <q4fuse/detail/mainloop/dot_f16.cuh>
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
+#include <q4fuse/detail/mainloop/dot_mma_split.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma_s8.cuh>
 #include <q4fuse/kernel_config.hpp>
@@ -50,8 +51,6 @@ struct policy {
   static constexpr int kStages = kConfig.stages;
   static constexpr int kClusterK = kConfig.cluster_k;
   static constexpr bool kSharesK = kClusterK > 1;
-  static_assert(kConfig.family != kernel_family::tile || kWarpsK == 1 || kSharesK,
-                "warps of a tile share k where CTAs do");
   static constexpr int kRequiredArch = required_arch(kConfig);
   static constexpr int kWarps = kConfig.warps();
   static constexpr int kThreads = kConfig.threads();
@@ -66,7 +65,9 @@ struct policy {
                 "only the weight-bound family leaves out the columns of a ragged token tile");
 
   using tile_dot = typename select_dot<kConfig.instruction, kWarpRows / 16, (kWarpTokens + 7) / 8>::type;
-  using dot = std::conditional_t<kFewTokens, dot_gemv<kWarpTokens>, tile_dot>;
+  using dot = std::conditional_t<
+      kFewTokens, dot_gemv<kWarpTokens>,
+      std::conditional_t<kConfig.family == kernel_family::stream_k, dot_mma_split<(kWarpTokens + 7) / 8>, tile_dot>>;
   static constexpr int kBlockBytes = activation_block_bytes(kConfig.instruction);
   static_assert(dot::kBlockBytes == kBlockBytes, "the plan and the dot agree on the activation tile");
 };

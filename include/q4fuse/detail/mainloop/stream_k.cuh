@@ -1,0 +1,309 @@
+#pragma once
+
+// Tens of tokens: the weights are still much of the traffic, and each weight is multiplied so often that every warp has
+// to have as much to do as the others. A CTA keeps the activations of a tile of tokens over its slice of k in shared
+// memory. Row tiles of W are dealt to clusters, whose CTAs share k; within a CTA the row tiles of a round times the
+// pieces of its slice form one sequence, of which every warp takes an equal span ("stream-K"), through a ring of its
+// own. Spans end anywhere: what a warp adds up for a row tile is a partial sum, and a round ends with their exchange.
+
+#include <q4fuse/detail/arch/cluster_sm90.cuh>
+#include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/pdl_sm90.cuh>
+#include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/epilogue/store.cuh>
+#include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
+#include <q4fuse/detail/tile/k_slice.cuh>
+#include <q4fuse/detail/tile/layout.hpp>
+#include <q4fuse/detail/tile/policy.cuh>
+#include <q4fuse/detail/tile/split_activations.cuh>
+#include <q4fuse/detail/tile/weight_ring.cuh>
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// How the row tiles of a round and the pieces of a slice of k, one sequence, are divided among kWarps warps.
+template <int kWarps>
+struct round_split {
+  int work;  ///< row tiles times pieces
+
+  __device__ __forceinline__ int begin(int warp) const {
+    return work >= kWarps ? warp * work / kWarps : warp < work ? warp : work;
+  }
+  /// The warp whose span an element of the sequence is in.
+  __device__ __forceinline__ int owner(int element) const {
+    const auto warps = static_cast<unsigned>(work < kWarps ? work : kWarps);
+    return static_cast<int>(((static_cast<unsigned>(element) + 1) * warps - 1) / static_cast<unsigned>(work));
+  }
+};
+
+/// A warp's part of a round.
+struct warp_span {
+  int tile;  ///< of the first piece, counted from the round's first one
+  int piece;
+  int length;  ///< in pieces; 0 where there are fewer than warps
+};
+template <int kWarps>
+__device__ __forceinline__ warp_span span_of_warp(int round_tiles, int pieces) {
+  const round_split<kWarps> split{round_tiles * pieces};
+  const int begin = split.begin(arch::warp_index());
+  const auto divisor = static_cast<unsigned>(pieces > 0 ? pieces : 1);
+  const auto tile = static_cast<int>(static_cast<unsigned>(begin) / divisor);
+  return {tile, begin - tile * pieces, split.begin(arch::warp_index() + 1) - begin};
+}
+
+/// The pieces of a warp, round by round.
+template <class Policy>
+class span_walk {
+ public:
+  /// `first` is the warp's span of the first round.
+  __device__ span_walk(const row_tiles<Policy>& tiles, int own_tiles, int round_tiles, int pieces,
+                       const warp_span& first)
+      : tiles_(tiles), own_tiles_(own_tiles), round_tiles_(round_tiles), pieces_(pieces), span_(first) {
+    if (span_.length == 0) next_round();
+  }
+  __device__ __forceinline__ bool done() const { return first_ >= own_tiles_; }
+  __device__ __forceinline__ int tile() const { return tiles_.first + (first_ + span_.tile) * tiles_.step; }
+  __device__ __forceinline__ int piece() const { return span_.piece; }
+  static constexpr int kPieceStep = 1;
+  __device__ __forceinline__ bool advance() {
+    const bool end = ++span_.piece == pieces_;
+    if (end) {
+      span_.piece = 0;
+      ++span_.tile;
+    }
+    if (--span_.length > 0) return end;
+    next_round();
+    return true;
+  }
+
+ private:
+  /// To the next round in which the warp has a piece.
+  __device__ __forceinline__ void next_round() {
+#pragma unroll 1
+    do {
+      first_ += round_tiles_;
+      if (done()) return;
+      const int left = own_tiles_ - first_;
+      span_ = span_of_warp<Policy::kWarps>(left < round_tiles_ ? left : round_tiles_, pieces_);
+    } while (span_.length == 0);
+  }
+
+  const row_tiles<Policy>& tiles_;
+  int own_tiles_;
+  int round_tiles_;
+  int pieces_;
+  int first_ = 0;
+  warp_span span_;
+};
+
+/// Where partial sums of row tiles wait until they are added. Each CTA of a cluster adds those of its share of the
+/// tokens, which all CTAs leave with it: a slot for every rank, and for every row tile that a warp has part of.
+template <class Policy>
+class partial_sums {
+ public:
+  static constexpr int kRows = Policy::kWarpRows;
+  static constexpr int kShare = Policy::kTileM / Policy::kClusterK;  ///< tokens
+  static_assert(kShare * Policy::kClusterK == Policy::kTileM && kShare % 4 == 0, "the CTAs share the tokens evenly");
+
+  __device__ partial_sums(uint8_t* shared, int round_tiles)
+      : base_(reinterpret_cast<float*>(shared)), slots_(Policy::kWarps + round_tiles - 1) {}
+
+  /// Leaves a warp's sums of a row tile of the round with the CTAs that add them.
+  __device__ __forceinline__ void place(const typename Policy::dot& dot, int warp, int tile) const {
+    const auto rank = static_cast<int>(arch::cta_index() % Policy::kClusterK);
+    dot.for_each([&](int row, int token, float sum) {
+      float* const element = slot(rank, warp + tile) + offset(token % kShare, row);
+      if constexpr (Policy::kClusterK > 1) {
+        arch::store_cluster(element, token / kShare, sum);
+      } else {
+        arch::store_shared<float>(element, sum);
+      }
+    });
+  }
+
+  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, in the order of k, and
+  /// stores them. `k_blocks` are those of all CTAs.
+  __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int k_blocks,
+                                                const row_tiles<Policy>& tiles, int first, int count,
+                                                int64_t first_token, int tokens) const {
+    constexpr int kQuads = kRows / 4;
+    const int first_own = static_cast<int>(arch::cta_index() % Policy::kClusterK) * kShare;
+#pragma unroll 1
+    for (int index = arch::thread_index(); index < count * kShare * kQuads; index += Policy::kThreads) {
+      const int tile = index / (kShare * kQuads);
+      const int token = index / kQuads % kShare;
+      const int row = index % kQuads * 4;
+      const int global_tile = tiles.first + (first + tile) * tiles.step;
+      const int64_t y_row = tiles.first_row(global_tile) + row;
+      const int foreign_rows = tiles.foreign_rows(global_tile) - row;
+      if (first_own + token >= tokens || y_row >= arguments.n || foreign_rows >= 4) continue;
+      float4 sum{};
+      int known_pieces = 0;
+      int begin = 0;
+      int end = 0;
+#pragma unroll 1
+      for (int rank = 0; rank < Policy::kClusterK; ++rank) {
+        const int pieces =
+            pieces_before(rank + 1, Policy::kClusterK, k_blocks) - pieces_before(rank, Policy::kClusterK, k_blocks);
+        if (pieces == 0) continue;
+        if (pieces != known_pieces) {
+          known_pieces = pieces;
+          const round_split<Policy::kWarps> split{count * pieces};
+          begin = split.owner(tile * pieces);
+          end = split.owner((tile + 1) * pieces - 1) + 1;
+        }
+#pragma unroll 1
+        for (int warp = begin; warp < end; ++warp) {
+          sum = add(sum, arch::load_shared<float4>(slot(rank, warp + tile) + offset(token, row)));
+        }
+      }
+      store_rows<Policy>(arguments, first_token + first_own + token, y_row, sum, foreign_rows);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ float* slot(int rank, int index) const {
+    return base_ + (rank * slots_ + index) * (kShare * kRows);
+  }
+  /// Rows 0 to 7 and 8 to 15 change places for every other pair of tokens, which spreads the stores of a warp over
+  /// twice the banks.
+  static __device__ __forceinline__ int offset(int token, int row) { return token * kRows + (row ^ token / 2 % 2 * 8); }
+
+  float* base_;
+  int slots_;
+};
+
+/// Partial sums are written, read, and written again. Where a cluster shares k, its CTAs write into each other's
+/// memory: not before all of them run, and not before what is there has been read. They say so ahead, and wait only
+/// then.
+template <class Policy>
+struct exchange_barrier {
+  static constexpr bool kCluster = Policy::kClusterK > 1;
+  static __device__ __forceinline__ void runs() {
+    if constexpr (kCluster) arch::arrive_cluster_relaxed();
+  }
+  static __device__ __forceinline__ void has_read() {
+    if constexpr (kCluster) {
+      arch::arrive_cluster();
+    } else {
+      arch::sync_cta();
+    }
+  }
+  static __device__ __forceinline__ void wait_to_write() {
+    if constexpr (kCluster) arch::wait_cluster();
+  }
+  static __device__ __forceinline__ void wait_to_read() {
+    if constexpr (kCluster) {
+      arch::sync_cluster();
+    } else {
+      arch::sync_cta();
+    }
+  }
+};
+
+template <class Policy, template <int, int> class Activations>
+__device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k) {
+  static_assert(Policy::kWarpRows == 16 && Policy::kWarpsN == 1, "every warp can take any row tile");
+  using portion = typename Activations<kWarpSize, 1>::portion;
+  using piece_layout = split_piece<Policy::kTileM>;
+  using barrier = exchange_barrier<Policy>;
+  barrier::runs();
+  const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, portion::kSourceBlockBytes);
+  const int pieces = static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks));
+  // Clusters with the same row tiles and different tokens are neighbours, so that they read the same weights together.
+  const auto cluster = static_cast<unsigned>(arch::cta_index() / Policy::kClusterK);
+  const auto token_tiles = static_cast<unsigned>(ceil_div(arguments.m, Policy::kTileM));
+  const unsigned row_cluster = cluster / token_tiles;
+  const int64_t first_token = int64_t{cluster - row_cluster * token_tiles} * Policy::kTileM;
+  const int64_t tokens_left = arguments.m - first_token;
+  const int tokens = arch::keep(tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM);
+  const int warp = arch::warp_index();
+
+  const auto row_clusters = static_cast<unsigned>(arguments.row_clusters);
+  const row_tiles<Policy> tiles(arguments.n, static_cast<int>(row_cluster), static_cast<int>(row_clusters));
+  const int own_tiles =
+      static_cast<int>((static_cast<unsigned>(tiles.count) - row_cluster + row_clusters - 1) / row_clusters);
+  const auto tiles_of_round = [&](int first) {
+    return own_tiles - first < arguments.round_tiles ? own_tiles - first : arguments.round_tiles;
+  };
+  const stream_k_layout map = make_stream_k_layout(Policy::kWarps, Policy::kStages, Policy::kTileM, all_of_k.k_blocks,
+                                                   Policy::kClusterK, arguments.round_tiles);
+  uint8_t* const shared = arch::shared_memory();
+  const int activation_offset = arch::keep(static_cast<int>(map.activations));
+  const partial_sums<Policy> partials(shared + map.partials, arguments.round_tiles);
+  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
+  warp_span span = span_of_warp<Policy::kWarps>(tiles_of_round(0), pieces);
+  weight_ring<Policy, span_walk<Policy>, false> ring(
+      arguments, shared + map.weights + warp * kRingBytes, tiles,
+      {tiles, pieces == 0 ? 0 : own_tiles, arguments.round_tiles, pieces, span});
+
+  // Activations are loaded ahead of the weights, where nothing has to be waited for, because a load that is issued
+  // behind a burst of copies waits for all of them; two batches of them are always on their way. The copies that a
+  // multiprocessor can have on their way are fewer than those of all stages: all but the last are enough while
+  // activations are stored. With dependent launch only weights may be touched before the wait.
+  if (arguments.dependent) {
+    ring.prefill(0, Policy::kStages);
+    if constexpr (arch::kTargetHas<90>) arch::wait_for_dependencies();
+  }
+  using provider = split_activations<portion, Policy::kThreads, Policy::kTileM>;
+  provider batch(arguments.x, first_token, arguments.k_blocks);
+  provider next_batch = batch;
+  typename provider::cursor loads{pieces > 0 ? warp : Policy::kTileM, 0};
+  typename provider::cursor stores = loads;
+#pragma unroll 1
+  for (int step = 0;; ++step) {
+    const bool all_stored = stores.token >= Policy::kTileM;
+    if ((step == 2 || all_stored) && !arguments.dependent) {
+      ring.prefill(step > 2 ? Policy::kStages - 1 : 0, all_stored ? Policy::kStages : Policy::kStages - 1);
+    }
+    if (all_stored) break;
+    if (step >= 2) {
+      batch.store(stores, pieces, tokens, shared + activation_offset);
+      stores.advance(pieces);
+    }
+    batch = next_batch;
+    if (loads.token < tokens) {
+      next_batch.load(loads);
+      loads.advance(pieces);
+    }
+  }
+  arch::sync_cta();
+
+#pragma unroll 1
+  for (int first = 0; first < own_tiles; first += arguments.round_tiles) {
+    const int count = tiles_of_round(first);
+    if (first > 0) {
+      barrier::has_read();
+      span = span_of_warp<Policy::kWarps>(count, pieces);
+    }
+    bool waited = false;
+#pragma unroll 1
+    while (span.length > 0) {
+      typename Policy::dot dot;
+      dot.clear();
+#pragma unroll 1
+      for (; span.length > 0 && span.piece < pieces; --span.length, ++span.piece) {
+        const uint8_t* const weights = ring.wait();
+        dot.add_piece(weights, activation_offset + span.piece * piece_layout::kBytes,
+                      arguments.k_blocks - span.piece * kPieceBlocks);
+        ring.advance();
+      }
+      if (!waited) barrier::wait_to_write();
+      waited = true;
+      partials.place(dot, warp, span.tile);
+      span.piece = 0;
+      ++span.tile;
+    }
+    if (!waited) barrier::wait_to_write();
+    barrier::wait_to_read();
+    partials.add_and_store(arguments, all_of_k.k_blocks, tiles, first, count, first_token, tokens);
+  }
+}
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
