@@ -221,8 +221,23 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   const unsigned row_cluster = cluster / token_tiles;
   const int64_t first_token = int64_t{cluster - row_cluster * token_tiles} * Policy::kTileM;
   const int64_t tokens_left = arguments.m - first_token;
-  const int tokens = arch::keep(tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM);
+  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int warp = arch::warp_index();
+
+  // Activations are loaded ahead of the weights, where nothing has to be waited for, because a load that is issued
+  // behind a burst of copies waits for all of them; two batches of them are always on their way. The copies that a
+  // multiprocessor can have on their way are fewer than those of all stages: all but the last are enough while
+  // activations are stored. With dependent launch only weights may be touched before the wait.
+  using provider = split_activations<portion, Policy::kThreads, Policy::kTileM>;
+  provider batch(arguments.x, first_token, arguments.k_blocks);
+  typename provider::cursor stores{pieces > 0 ? warp : Policy::kTileM, 0};
+  typename provider::cursor loads = stores;
+  const auto load_next = [&](provider& target) {
+    if (loads.token >= tokens) return;
+    target.load(loads);
+    loads.advance(pieces);
+  };
+  if (!arguments.dependent) load_next(batch);
 
   const auto row_clusters = static_cast<unsigned>(arguments.row_clusters);
   const row_tiles<Policy> tiles(arguments.n, static_cast<int>(row_cluster), static_cast<int>(row_clusters));
@@ -242,35 +257,23 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
       arguments, shared + map.weights + warp * kRingBytes, tiles,
       {tiles, pieces == 0 ? 0 : own_tiles, arguments.round_tiles, pieces, span});
 
-  // Activations are loaded ahead of the weights, where nothing has to be waited for, because a load that is issued
-  // behind a burst of copies waits for all of them; two batches of them are always on their way. The copies that a
-  // multiprocessor can have on their way are fewer than those of all stages: all but the last are enough while
-  // activations are stored. With dependent launch only weights may be touched before the wait.
   if (arguments.dependent) {
     ring.prefill(0, Policy::kStages);
     if constexpr (arch::kTargetHas<90>) arch::wait_for_dependencies();
+    load_next(batch);
   }
-  using provider = split_activations<portion, Policy::kThreads, Policy::kTileM>;
-  provider batch(arguments.x, first_token, arguments.k_blocks);
-  provider next_batch = batch;
-  typename provider::cursor loads{pieces > 0 ? warp : Policy::kTileM, 0};
-  typename provider::cursor stores = loads;
 #pragma unroll 1
-  for (int step = 0;; ++step) {
+  for (bool first = true;; first = false) {
+    provider next = batch;
+    load_next(next);
     const bool all_stored = stores.token >= Policy::kTileM;
-    if ((step == 2 || all_stored) && !arguments.dependent) {
-      ring.prefill(step > 2 ? Policy::kStages - 1 : 0, all_stored ? Policy::kStages : Policy::kStages - 1);
+    if ((first || all_stored) && !arguments.dependent) {
+      ring.prefill(first ? 0 : Policy::kStages - 1, all_stored ? Policy::kStages : Policy::kStages - 1);
     }
     if (all_stored) break;
-    if (step >= 2) {
-      batch.store(stores, pieces, tokens, shared + activation_offset);
-      stores.advance(pieces);
-    }
-    batch = next_batch;
-    if (loads.token < tokens) {
-      next_batch.load(loads);
-      loads.advance(pieces);
-    }
+    batch.store(stores, pieces, tokens, shared + activation_offset);
+    stores.advance(pieces);
+    batch = next;
   }
   arch::sync_cta();
 

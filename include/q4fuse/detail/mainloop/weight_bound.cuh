@@ -135,19 +135,19 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
     ring.prefill(0, Policy::kStages);
     if constexpr (arch::kTargetHas<90>) arch::wait_for_dependencies();
   }
-  provider next = current;
-  int ahead = Policy::kStages - 1;
+  if (loads.warp_has_place()) current.load(loads);
+  const int ahead = Policy::kFewTokens && !loads.warp_has_place() ? Policy::kStages : Policy::kStages - 1;
 #pragma unroll 1
-  for (int step = 0;; ++step) {
+  for (bool first = true;; first = false) {
+    provider next = current;
+    if (loads.warp_has_place()) next.load(loads);
     const bool all_stored = !stores.warp_has_place();
-    if (Policy::kFewTokens && step == 1 && !loads.warp_has_place()) ahead = Policy::kStages;
-    if ((step == 2 || all_stored) && !arguments.dependent) {
-      ring.prefill(step > 2 ? ahead : 0, all_stored ? Policy::kStages : ahead);
+    if ((first || all_stored) && !arguments.dependent) {
+      ring.prefill(first ? 0 : ahead, all_stored ? Policy::kStages : ahead);
     }
     if (all_stored) break;
-    if (step >= 2) current.template store<clamped_token_rows::scales, 2>(stores);
+    current.template store<clamped_token_rows::scales, 2>(stores);
     current = next;
-    if (loads.warp_has_place()) next.load(loads);
   }
   arch::sync_cta();
 
