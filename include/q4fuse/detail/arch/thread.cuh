@@ -26,7 +26,7 @@ __device__ __forceinline__ int64_t cta_count() { return gridDim.x; }
 /// The value, to be kept in a register: left to itself the compiler may compute it anew, or read it again from a
 /// special register, wherever it is used.
 __device__ __forceinline__ int keep(int value) {
-  asm("" : "+r"(value));
+  if constexpr (kTargetHas<90>) asm("" : "+r"(value));
   return value;
 }
 

@@ -230,6 +230,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   // activations are stored. With dependent launch only weights may be touched before the wait.
   using provider = split_activations<portion, Policy::kThreads, Policy::kTileM>;
   provider batch(arguments.x, first_token, arguments.k_blocks);
+  provider next(arguments.x, first_token, arguments.k_blocks);
   typename provider::cursor stores{pieces > 0 ? warp : Policy::kTileM, 0};
   typename provider::cursor loads = stores;
   const auto load_next = [&](provider& target) {
@@ -237,7 +238,10 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
     target.load(loads);
     loads.advance(pieces);
   };
-  if (!arguments.dependent) load_next(batch);
+  if (!arguments.dependent) {
+    load_next(batch);
+    load_next(next);
+  }
 
   const auto row_clusters = static_cast<unsigned>(arguments.row_clusters);
   const row_tiles<Policy> tiles(arguments.n, static_cast<int>(row_cluster), static_cast<int>(row_clusters));
@@ -261,11 +265,10 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
     ring.prefill(0, Policy::kStages);
     if constexpr (arch::kTargetHas<90>) arch::wait_for_dependencies();
     load_next(batch);
+    load_next(next);
   }
 #pragma unroll 1
   for (bool first = true;; first = false) {
-    provider next = batch;
-    load_next(next);
     const bool all_stored = stores.token >= Policy::kTileM;
     if ((first || all_stored) && !arguments.dependent) {
       ring.prefill(first ? 0 : Policy::kStages - 1, all_stored ? Policy::kStages : Policy::kStages - 1);
@@ -273,7 +276,8 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
     if (all_stored) break;
     batch.store(stores, pieces, tokens, shared + activation_offset);
     stores.advance(pieces);
-    batch = next;
+    batch = next;  // not before the first weights are asked for: it waits for what is on its way
+    load_next(next);
   }
   arch::sync_cta();
 

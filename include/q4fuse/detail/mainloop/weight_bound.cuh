@@ -102,7 +102,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   using provider = Activations<Policy::kThreads, kActivationBatch>;
   const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, provider::portion::kSourceBlockBytes);
   const int64_t tokens_left = arguments.m - first_token;
-  const int tokens = arch::keep(tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM);
+  const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int k_blocks = arguments.k_blocks;
   const int pieces = static_cast<int>(ceil_div(k_blocks, kPieceBlocks));
   const int warp = arch::warp_index();
@@ -135,12 +135,13 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
     ring.prefill(0, Policy::kStages);
     if constexpr (arch::kTargetHas<90>) arch::wait_for_dependencies();
   }
+  // No copy of a batch before the first weights are asked for: it would wait for what is on its way.
+  provider next(arguments.x, region);
   if (loads.warp_has_place()) current.load(loads);
   const int ahead = Policy::kFewTokens && !loads.warp_has_place() ? Policy::kStages : Policy::kStages - 1;
+  if (loads.warp_has_place()) next.load(loads);
 #pragma unroll 1
   for (bool first = true;; first = false) {
-    provider next = current;
-    if (loads.warp_has_place()) next.load(loads);
     const bool all_stored = !stores.warp_has_place();
     if ((first || all_stored) && !arguments.dependent) {
       ring.prefill(first ? 0 : ahead, all_stored ? Policy::kStages : ahead);
@@ -148,6 +149,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
     if (all_stored) break;
     current.template store<clamped_token_rows::scales, 2>(stores);
     current = next;
+    if (loads.warp_has_place()) next.load(loads);
   }
   arch::sync_cta();
 
