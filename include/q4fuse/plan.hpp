@@ -61,7 +61,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   return best;
 }
 
-/// Chooses the pipeline too: fused where its estimated time is no longer than that of the separate kernels. Within 3 %,
+/// Chooses the pipeline too: fused where its estimated time is no longer than that of the separate kernels. Within 2 %,
 /// less than the estimates know, fused wins: it needs no workspace, and outside a graph a launch costs more.
 Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& device,
                                     math_mode math = math_mode::exact) {
@@ -71,7 +71,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   const double fused_time = detail::estimated_time(fused.config, shape, device, pipeline::fused, math);
   const double separate_time =
       detail::quantize_time(shape) + detail::estimated_time(separate.config, shape, device, pipeline::separate, math);
-  return 0.97 * fused_time <= separate_time ? fused : separate;
+  return 0.98 * fused_time <= separate_time ? fused : separate;
 }
 
 Q4FUSE_NAMESPACE_END

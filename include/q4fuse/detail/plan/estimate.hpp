@@ -72,13 +72,17 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const int64_t warp_pieces = ceil_div(grid.cluster_tiles * pieces, config.warps());
   const bool few = config.tile_m <= 16;
-  const double compute = static_cast<double>(warp_pieces * config.warps()) * (few ? 0.083 : 0.120);
+  // Rows that are not whole pieces are copied 4 bytes at a time.
+  const double piece = (few ? 0.083 : 0.120) + (shape.k % (kPieceBlocks * kBlockSize) == 0 ? 0.0 : 0.07);
+  const double compute = static_cast<double>(warp_pieces * config.warps()) * piece;
   const double memory = weight_memory_time(shape, device);
   const double sums = static_cast<double>(grid.cluster_tiles) * (few ? 0.15 : 0.20);
   const int64_t tokens = round_up(shape.m < config.tile_m ? shape.m : config.tile_m, config.warps());
   const double activations = (source == pipeline::separate ? 44e-6 : 94e-6) * static_cast<double>(tokens) *
                              static_cast<double>(shape.k) / config.cluster_k;
-  const double fixed = config.cluster_k == 1 ? 2.1 : 3.1 + 0.06 * config.cluster_k;
+  // A cluster waits for the slowest of its CTAs, and eight that quantize differ more.
+  const double wait = config.cluster_k == 8 && source == pipeline::fused ? 0.75 : 0.0;
+  const double fixed = config.cluster_k == 1 ? 2.1 : 3.1 + 0.06 * config.cluster_k + wait;
   const auto waves =
       static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
   return waves * (fixed + activations + sums + (compute > memory ? compute : memory));
