@@ -1,6 +1,6 @@
 #pragma once
 
-// The shared-memory maps of both kernel families: the one place that knows offsets and sizes. The kernels carve with
+// The shared-memory maps of all kernel families: the one place that knows offsets and sizes. The kernels carve with
 // these functions, the plan checks legality with them, the launch asks for their total.
 
 #include <q4fuse/detail/config.hpp>
