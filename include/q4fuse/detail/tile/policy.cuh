@@ -1,6 +1,6 @@
 #pragma once
 
-// A kernel_config at compile time: what the kernels of both families are templates over.
+// A kernel_config at compile time: what the kernels of all families are templates over.
 
 #include <q4fuse/detail/mainloop/dot_dp4a.cuh>
 #include <q4fuse/detail/mainloop/dot_f16.cuh>
