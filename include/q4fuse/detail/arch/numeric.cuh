@@ -30,6 +30,8 @@ __device__ __forceinline__ float rcp_approx(float a) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(a));
   return result;
 }
+/// The smaller one, or the one that is a number.
+__device__ __forceinline__ float min_number(float a, float b) { return fminf(a, b); }
 __device__ __forceinline__ int float_to_int_rz(float a) { return __float2int_rz(a); }
 __device__ __forceinline__ float int_to_float_rn(int a) { return __int2float_rn(a); }
 

@@ -39,6 +39,15 @@ __device__ __forceinline__ void sync_named(int barrier, int threads) {
 /// Every lane of the warp must arrive; orders their shared-memory accesses.
 __device__ __forceinline__ void sync_warp() { __syncwarp(); }
 
+/// Whether it is true for any lane of the warp, all of which take part.
+__device__ __forceinline__ bool any_of_warp(bool value) { return __any_sync(kFullWarp, value) != 0; }
+/// The value of lane `lane` (0 to 3) of the four neighbours that the lane is one of.
+__device__ __forceinline__ uint32_t shuffle_of_four(uint32_t value, int lane) {
+  return __shfl_sync(kFullWarp, value, lane, 4);
+}
+__device__ __forceinline__ float shuffle_of_four(float value, int lane) {
+  return __shfl_sync(kFullWarp, value, lane, 4);
+}
 __device__ __forceinline__ uint32_t shuffle_xor(uint32_t value, int mask) {
   return __shfl_xor_sync(kFullWarp, value, mask);
 }

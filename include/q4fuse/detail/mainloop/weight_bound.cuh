@@ -25,8 +25,10 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// Portions of activations that a thread loads at once.
+/// Portions of activations that a thread loads at once, and those that it encodes beside each other, as many as fit the
+/// registers.
 inline constexpr int kActivationBatch = 4;
+inline constexpr int kEncodedTogether = arch::kTargetHas<90> ? 4 : 1;
 
 /// Neighbouring tiles go to different CTAs, so that a last, partial round of tiles is spread over all of them.
 template <class Policy>
@@ -147,7 +149,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
       ring.prefill(first ? 0 : ahead, all_stored ? Policy::kStages : ahead);
     }
     if (all_stored) break;
-    current.template store<clamped_token_rows::scales, 2>(stores);
+    current.template store<clamped_token_rows::scales, kEncodedTogether>(stores);
     current = next;
     if (loads.warp_has_place()) next.load(loads);
   }

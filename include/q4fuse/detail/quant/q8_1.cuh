@@ -83,25 +83,42 @@ struct q8_1_scaling {
   float amax;
   float d;
   float inverse;
-  bool ties_possible;  ///< also where all of the block is zero
+  bool ties_possible;  ///< below sm_90 also where all of the block is zero
 };
 
-/// Of the blocks held by a warp, all 32 lanes taking part. The maximum goes over the integer bits of the halves,
-/// because that carries NaN and Inf through, which a floating-point maximum does not.
-__device__ __forceinline__ q8_1_scaling scale_block(const uint4& halves) {
+/// The largest magnitude of a lane's even elements, and of its odd ones. The maximum goes over the integer bits of the
+/// halves, because that carries NaN and Inf through, which a floating-point maximum does not.
+__device__ __forceinline__ uint32_t max_magnitudes(const uint4& halves) {
   constexpr uint32_t kMagnitude = 0x7FFF7FFFu;
-  uint32_t maximum = arch::max_u16x2(arch::max_u16x2(halves.x & kMagnitude, halves.y & kMagnitude),
-                                     arch::max_u16x2(halves.z & kMagnitude, halves.w & kMagnitude));
+  return arch::max_u16x2(arch::max_u16x2(halves.x & kMagnitude, halves.y & kMagnitude),
+                         arch::max_u16x2(halves.z & kMagnitude, halves.w & kMagnitude));
+}
+
+inline constexpr float kLargestFloat = 3.402823466e+38f;
+
+/// Of a block whose largest magnitude is that half.
+__device__ __forceinline__ q8_1_scaling make_scaling(uint32_t amax) {
+  q8_1_scaling scaling;
+  scaling.amax = arch::half_to_float(static_cast<uint16_t>(amax));
+  scaling.d = divide_by_127(scaling.amax);
+  scaling.ties_possible = arch::fma_rn(scaling.d, -127.0f, scaling.amax) == 0.0f;
+  scaling.inverse = reciprocal(scaling.d);
+  if constexpr (arch::kTargetHas<90>) {
+    // Tiles are filled up with blocks of zeros, which need no steps of their own: a finite inverse makes zeros of them.
+    scaling.ties_possible = scaling.ties_possible && scaling.amax > 0.0f;
+    scaling.inverse = arch::min_number(scaling.inverse, kLargestFloat);
+  }
+  return scaling;
+}
+
+/// Of the blocks held by a warp, all 32 lanes taking part.
+__device__ __forceinline__ q8_1_scaling scale_block(const uint4& halves) {
+  uint32_t maximum = max_magnitudes(halves);
   maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 1));
   maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 2));
   const uint32_t low = maximum & 0xFFFFu;
   const uint32_t high = maximum >> 16;
-  q8_1_scaling scaling;
-  scaling.amax = arch::half_to_float(static_cast<uint16_t>(low > high ? low : high));
-  scaling.d = divide_by_127(scaling.amax);
-  scaling.ties_possible = arch::fma_rn(scaling.d, -127.0f, scaling.amax) == 0.0f;
-  scaling.inverse = reciprocal(scaling.d);
-  return scaling;
+  return make_scaling(low > high ? low : high);
 }
 
 /// A lane's quants, each the low byte of a word, by `quantize`.
@@ -118,14 +135,13 @@ __device__ __forceinline__ void quantize_lane(q8_1_lane& lane, const uint4& halv
   lane.qs[0] = pack_low_bytes(q[0]);
   lane.qs[1] = pack_low_bytes(q[1]);
 }
-__device__ __forceinline__ void quantize_lane_as_reference(q8_1_lane& lane, const uint4& halves,
-                                                           const q8_1_scaling& scaling) {
-  const float inverse = scaling.d != 0.0f ? scaling.inverse : 0.0f;
+__device__ __forceinline__ float reference_inverse(const q8_1_scaling& scaling) {
+  return scaling.d != 0.0f ? scaling.inverse : 0.0f;
+}
+__device__ __forceinline__ void quantize_lane_as_reference(q8_1_lane& lane, const uint4& halves, float inverse) {
   quantize_lane(lane, halves, [&](float x) { return quantize_as_reference(x, inverse); });
 }
-__device__ __forceinline__ void quantize_lane_without_ties(q8_1_lane& lane, const uint4& halves,
-                                                           const q8_1_scaling& scaling) {
-  const float nudged = nudged_inverse(scaling.amax, scaling.inverse);
+__device__ __forceinline__ void quantize_lane_without_ties(q8_1_lane& lane, const uint4& halves, float nudged) {
   quantize_lane(lane, halves, [&](float x) { return quantize_without_ties(x, nudged); });
 }
 
@@ -137,12 +153,12 @@ __device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
   // Either way converts the halves: once for both would cost a tenth of the time of a fused tile kernel. The order is
   // the one in which the fused kernels of the target need no more registers than there are.
   if constexpr (arch::kTargetHas<90>) {
-    quantize_lane_without_ties(lane, halves, scaling);
-    if (scaling.ties_possible) quantize_lane_as_reference(lane, halves, scaling);
+    quantize_lane_without_ties(lane, halves, nudged_inverse(scaling.amax, scaling.inverse));
+    if (scaling.ties_possible) quantize_lane_as_reference(lane, halves, reference_inverse(scaling));
   } else if (scaling.ties_possible) {
-    quantize_lane_as_reference(lane, halves, scaling);
+    quantize_lane_as_reference(lane, halves, reference_inverse(scaling));
   } else {
-    quantize_lane_without_ties(lane, halves, scaling);
+    quantize_lane_without_ties(lane, halves, nudged_inverse(scaling.amax, scaling.inverse));
   }
   lane.scale = arch::float_to_half_rn(scaling.d);
   if constexpr (kWithSum) {
@@ -155,25 +171,64 @@ __device__ __forceinline__ q8_1_lane encode_q8_1(const uint4& halves) {
   return lane;
 }
 
-/// Encodes kCount times as many, without their sums. Blocks with ties are few: one branch for all of them lets the
-/// latencies of the others pass beside each other.
+/// The lane, of the four of a block, that knows the scale of the i-th of kCount blocks encoded together.
 template <int kCount>
+__host__ __device__ constexpr int scale_owner(int i) {
+  return kCount == 4 ? i / 2 + i % 2 * 2 : i;
+}
+
+/// Encodes two or four times as many, without their sums. What the lanes of a block would all compute alike, its scale
+/// and the inverse, each computes for one of them: their maxima are reduced and dealt out at once, and the inverses
+/// handed round. `scale` is that of the lane's own block in all of them. Blocks with ties are few, and quantized again,
+/// or with kApart in a branch of its own for all blocks of the warp. What fits the registers differs: two branches
+/// where the warp has nothing else in them, not where loads are on their way.
+template <bool kApart, int kCount>
 __device__ __forceinline__ void encode_q8_1(q8_1_lane (&lanes)[kCount], const uint4 (&halves)[kCount]) {
-  q8_1_scaling scaling[kCount];
-  bool ties_possible = false;
+  static_assert(kCount == 2 || kCount == 4, "as many as the lanes of a block, or half");
+  const int part = arch::lane_index() % kLanesPerBlock;
+  uint32_t maximum[kCount / 2];  // of two blocks each, the even one's in the low half
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    scaling[i] = scale_block(halves[i]);
-    quantize_lane_without_ties(lanes[i], halves[i], scaling[i]);
-    lanes[i].scale = arch::float_to_half_rn(scaling[i].d);
-    ties_possible = ties_possible || scaling[i].ties_possible;
+  for (int i = 0; i < kCount / 2; ++i) {
+    const uint32_t even = max_magnitudes(halves[2 * i]);
+    const uint32_t odd = max_magnitudes(halves[2 * i + 1]);
+    maximum[i] = arch::max_u16x2(arch::byte_permute(even, odd, 0x5410), arch::byte_permute(even, odd, 0x7632));
   }
-  if (ties_possible) {
+  uint32_t own = maximum[0];
+  bool high = part % 2 != 0;
+  if constexpr (kCount == 4) {
+    own = arch::max_u16x2(high ? maximum[1] : maximum[0], arch::shuffle_xor(high ? maximum[0] : maximum[1], 1));
+    high = part / 2 != 0;
+  } else {
+    own = arch::max_u16x2(own, arch::shuffle_xor(own, 1));
+  }
+  own = arch::max_u16x2(own, arch::shuffle_xor(own, 2));
+  const q8_1_scaling scaling = make_scaling(high ? own >> 16 : own & 0xFFFFu);
+  const float nudged = nudged_inverse(scaling.amax, scaling.inverse);
+  const bool apart = kApart && arch::any_of_warp(scaling.ties_possible);
+  if (!apart) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      if (scaling[i].ties_possible) quantize_lane_as_reference(lanes[i], halves[i], scaling[i]);
+      quantize_lane_without_ties(lanes[i], halves[i], arch::shuffle_of_four(nudged, scale_owner<kCount>(i)));
     }
   }
+  if (kApart ? apart : arch::any_of_warp(scaling.ties_possible)) {
+    const float inverse = kApart || scaling.ties_possible ? reference_inverse(scaling) : -1.0f;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      const float inverse_of_block = arch::shuffle_of_four(inverse, scale_owner<kCount>(i));
+      if (kApart || inverse_of_block >= 0.0f) quantize_lane_as_reference(lanes[i], halves[i], inverse_of_block);
+    }
+  }
+  const uint32_t scale = arch::float_to_half_rn(scaling.d);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) lanes[i].scale = scale;
+}
+
+/// Every block's own scale in all four of its lanes.
+template <int kCount>
+__device__ __forceinline__ void share_scales(q8_1_lane (&lanes)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) lanes[i].scale = arch::shuffle_of_four(lanes[i].scale, scale_owner<kCount>(i));
 }
 
 /// Stores a lane's share of a block that starts at `block` in shared memory, 4-byte aligned.

@@ -75,13 +75,16 @@ class fp16_activations {
       if constexpr (kTogether == 1) {
         lanes[0] = encode_q8_1<false>(halves_[group]);
       } else {
-        encode_q8_1(lanes, reinterpret_cast<const uint4(&)[kTogether]>(halves_[group]));
+        encode_q8_1<false>(lanes, reinterpret_cast<const uint4(&)[kTogether]>(halves_[group]));
       }
 #pragma unroll
       for (int i = 0; i < kTogether; ++i, next.advance()) {
         if (!next.has_place(region_)) continue;
         uint8_t* const quants = next.address();
-        if (store_cursor::part() == 0) arch::store_shared<uint32_t>(quants - 4, Scales::encode(lanes[i].scale));
+        const int owner = kTogether == 1 ? 0 : scale_owner<kTogether>(i);
+        if (store_cursor::part() == owner) {
+          arch::store_shared<uint32_t>(quants - 4 - 8 * owner, Scales::encode(lanes[i].scale));
+        }
         arch::store_shared<uint32_t>(quants, lanes[i].qs[0]);
         arch::store_shared<uint32_t>(quants + 4, lanes[i].qs[1]);
       }
@@ -129,10 +132,18 @@ class fp16_tile_activations {
   template <class Scales, int kTogether = 1>
   __device__ __forceinline__ void store(store_cursor& next) const {
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i, next.advance()) {
+    for (int group = 0; group < kBatch; group += kTogether) {
       if (kTogether > 1 && !next.warp_has_place()) return;
-      const uint4 halves = Portion::encode(portions_[i]);
-      if (next.has_place(region_)) arch::store_shared<uint4>(next.address(), halves);
+      uint4 halves[kTogether];
+      if constexpr (kTogether == 1) {
+        halves[0] = Portion::encode(portions_[group]);
+      } else {
+        Portion::encode(halves, reinterpret_cast<const typename Portion::type(&)[kTogether]>(portions_[group]));
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i, next.advance()) {
+        if (next.has_place(region_)) arch::store_shared<uint4>(next.address(), halves[i]);
+      }
     }
   }
 

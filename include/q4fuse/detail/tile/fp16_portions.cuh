@@ -47,19 +47,30 @@ struct direct_portion {
     return arch::load_shared<uint4>(block + part * kHalvesPerLane * 2);
   }
   static __device__ __forceinline__ uint4 encode(const type& halves) { return halves; }
+  template <int kCount>
+  static __device__ __forceinline__ void encode(uint4 (&encoded)[kCount], const type (&halves)[kCount]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) encoded[i] = halves[i];
+  }
 };
 
 /// Halves, quantized to Q8_1 and back.
 struct requantized_portion : direct_portion {
   static constexpr bool kAsTheyAre = false;
   static constexpr int kProducerWarps = 8;
+  static constexpr int kBatch = 4;
   static __device__ __forceinline__ uint4 encode(const type& halves) {
     return dequantize_q8_1(encode_q8_1<false>(halves));
   }
   template <int kCount>
   static __device__ __forceinline__ void encode(uint4 (&encoded)[kCount], const type (&halves)[kCount]) {
     q8_1_lane lanes[kCount];
-    encode_q8_1(lanes, halves);
+    if constexpr (kCount == 1) {
+      lanes[0] = encode_q8_1<false>(halves[0]);
+    } else {
+      encode_q8_1<true>(lanes, halves);
+      share_scales(lanes);
+    }
     dequantize_q8_1(encoded, lanes);
   }
 };
@@ -100,22 +111,33 @@ struct q8_1_quants : q8_1_portion {
   static constexpr bool kIntegers = true;
   static constexpr int kProducerWarps = 4;
   static constexpr float kScaleFactor = kSubnormalTokenFactor;
-  template <int kCount>
+  template <bool kApart, int kCount>
   static __device__ __forceinline__ void encode(q8_1_lane (&encoded)[kCount], const type (&lanes)[kCount]) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) encoded[i] = lanes[i];
   }
+  /// Which of a block's lanes stores its scale.
+  template <int kCount>
+  static __device__ __forceinline__ constexpr int scale_owner(int /*i*/) {
+    return 0;
+  }
 };
 struct quantized_quants : direct_portion {
+  static constexpr int kBatch = 4;
   static constexpr int kCopyPairs = 2;
   static constexpr int kCopies = 2;
   static constexpr bool kIntegers = true;
   static constexpr bool kAsTheyAre = false;
   static constexpr int kProducerWarps = 4;
   static constexpr float kScaleFactor = kSubnormalTokenFactor;
-  template <int kCount>
+  /// The scale of the lane's own block in all of them.
+  template <bool kApart, int kCount>
   static __device__ __forceinline__ void encode(q8_1_lane (&encoded)[kCount], const type (&halves)[kCount]) {
-    encode_q8_1(encoded, halves);
+    encode_q8_1<kApart>(encoded, halves);
+  }
+  template <int kCount>
+  static __device__ __forceinline__ constexpr int scale_owner(int i) {
+    return detail::scale_owner<kCount>(i);
   }
 };
 

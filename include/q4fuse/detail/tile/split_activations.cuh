@@ -42,8 +42,8 @@ struct split_piece {
 template <class Portion, int kThreads, int kTokens>
 class split_activations {
  public:
-  /// Pieces that a warp loads at once.
-  static constexpr int kBatch = sizeof(typename Portion::type) > 12 ? 4 : 8;
+  /// Pieces that a warp loads at once: as many as fit the registers.
+  static constexpr int kBatch = arch::kTargetHas<90> || sizeof(typename Portion::type) <= 12 ? 8 : 4;
 
   /// Which pieces come next for a warp.
   struct cursor {
@@ -74,7 +74,7 @@ class split_activations {
   /// Of `tokens` tokens that exist; others are not loaded.
   __device__ __forceinline__ void store(const cursor& next, int pieces, int tokens, uint8_t* tile) const {
     using piece = split_piece<kTokens>;
-    constexpr int kTogether = 2;
+    constexpr int kTogether = 4;
     uint8_t* const first = tile + next.piece * piece::kBytes;
     uint8_t* const quants = first + piece::unit_offset(next.token, arch::lane_index() / 2) + arch::lane_index() % 2 * 8;
     uint8_t* const scales = first + piece::scale_offset(block(), scale_place(next.token));
@@ -83,12 +83,13 @@ class split_activations {
       if (next.piece + group >= pieces) return;
       q8_1_lane lanes[kTogether]{};
       if (next.token < tokens)
-        Portion::encode(lanes, reinterpret_cast<const typename Portion::type(&)[kTogether]>(portions_[group]));
+        Portion::template encode<false>(lanes,
+                                        reinterpret_cast<const typename Portion::type(&)[kTogether]>(portions_[group]));
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         if (i > 0 && next.piece + group + i >= pieces) return;
         arch::store_shared<uint2>(quants + (group + i) * piece::kBytes, uint2{lanes[i].qs[0], lanes[i].qs[1]});
-        if (part() == 0) {
+        if (part() == Portion::template scale_owner<kTogether>(i)) {
           arch::store_shared<float>(scales + (group + i) * piece::kBytes,
                                     arch::half_to_float(static_cast<uint16_t>(lanes[i].scale)));
         }

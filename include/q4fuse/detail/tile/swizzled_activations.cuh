@@ -71,13 +71,17 @@ class swizzled_activations {
   /// Puts the pair that was fetched (to `copied`, if not into registers), and has arrived, into pair kPair of a stage.
   template <int kPair>
   __device__ __forceinline__ void convert(const uint8_t* copied, uint8_t* stage) const {
-    convert_from<kPair>(stage, [&](int step) {
-      if constexpr (Portion::kThroughRegisters) {
-        return held_[step];
-      } else {
-        return arch::load_shared<uint4>(copied + (step * kThreads + thread_) * 16);
-      }
-    });
+    // Two beside each other: of four this way, the rare one, would not fit the registers.
+    convert_from < kPair, Portion::kThroughRegisters ||
+                              kBatch<2 ? kBatch : 2>(
+                                  stage,
+                                  [&](int step) {
+                                    if constexpr (Portion::kThroughRegisters) {
+                                      return held_[step];
+                                    } else {
+                                      return arch::load_shared<uint4>(copied + (step * kThreads + thread_) * 16);
+                                    }
+                                  });
   }
 
   /// The same of pair `pair` of what a tensor copy brought.
@@ -85,31 +89,36 @@ class swizzled_activations {
   __device__ __forceinline__ void convert_copy(const uint8_t* copied, int pair, uint8_t* stage) const {
     constexpr int kRowBytes = Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
     const uint8_t* const block = copied + token_ * kRowBytes + (2 * pair + block_) * Portion::kSourceBlockBytes;
-    convert_from<kPair>(stage,
-                        [&](int step) { return Portion::load_shared(block + step * kRowsPerStep * kRowBytes, part_); });
+    convert_from<kPair, kBatch>(
+        stage, [&](int step) { return Portion::load_shared(block + step * kRowsPerStep * kRowBytes, part_); });
   }
 
  private:
   /// `load` gives the thread's portion of a step.
-  template <int kPair, class Load>
+  template <int kPair, int kTogether, class Load>
   __device__ __forceinline__ void convert_from(uint8_t* stage, const Load& load) const {
     const int place = kPair == 0 ? place_ : place_ ^ kWarpgroupRowBytes / 2;
 #pragma unroll
-    for (int first = 0; first < kSteps; first += kBatch) {
-      typename Portion::type source[kBatch];
+    for (int first = 0; first < kSteps; first += kTogether) {
+      typename Portion::type source[kTogether];
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) source[i] = load(first + i);
-      std::conditional_t<Portion::kIntegers, q8_1_lane, uint4> encoded[kBatch];
-      Portion::encode(encoded, source);
+      for (int i = 0; i < kTogether; ++i) source[i] = load(first + i);
+      std::conditional_t<Portion::kIntegers, q8_1_lane, uint4> encoded[kTogether];
+      if constexpr (Portion::kIntegers) {
+        Portion::template encode<true>(encoded, source);
+      } else {
+        Portion::encode(encoded, source);
+      }
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) {
+      for (int i = 0; i < kTogether; ++i) {
         const int row = (first + i) * kRowsPerStep;
         uint8_t* const target = stage + place + row * kWarpgroupRowBytes;
         if constexpr (Portion::kIntegers) {
           arch::store_shared<uint2>(target, uint2{encoded[i].qs[0], encoded[i].qs[1]});
           const float scale = arch::half_to_float(static_cast<uint16_t>(encoded[i].scale));
           uint8_t* const scales = stage + scale_place_ + (2 * kPair * kTokens + row) * 4;
-          if (part_ == 0) arch::store_shared<float>(scales, arch::mul_rn(scale, Portion::kScaleFactor));
+          if (part_ == Portion::template scale_owner<kTogether>(i))
+            arch::store_shared<float>(scales, arch::mul_rn(scale, Portion::kScaleFactor));
         } else {
           arch::store_shared<uint4>(target, encoded[i]);
         }
@@ -119,7 +128,8 @@ class swizzled_activations {
 
   template <bool kWide>
   __device__ __forceinline__ void fetch_portions(uint8_t* target, const uint8_t* block, int rows) {
-#pragma unroll
+    constexpr int kUnroll = kWide || Portion::kThroughRegisters || kSteps < 2 ? kSteps : 2;
+#pragma unroll kUnroll
     for (int i = 0; i < kSteps; ++i) {
       const bool valid = i * kRowsPerStep < rows;
       if constexpr (Portion::kThroughRegisters) {

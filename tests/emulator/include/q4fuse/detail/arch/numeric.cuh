@@ -26,6 +26,7 @@ inline float fma_rn_subnormal(float a, float b, float c) { return std::fma(a, b,
 inline float mul_rn(float a, float b) { return a * b; }
 inline float add_rn(float a, float b) { return a + b; }
 inline float div_rn(float a, float b) { return a / b; }
+inline float min_number(float a, float b) { return std::fmin(a, b); }
 /// Either of the two floats around 1 / a, picked by the bits of a: the last bit may differ between devices, and no
 /// result may depend on it.
 inline float rcp_approx(float a) {

@@ -44,6 +44,26 @@ inline void sync_named(int barrier, int threads, site where = site::here()) {
 }
 inline void sync_warp(site where = site::here()) { q4fuse_emulator::device.sync_warp(where); }
 
+inline bool any_of_warp(bool value, site where = site::here()) {
+  struct operand {
+    bool value;
+  } mine{value};
+  q4fuse_emulator::device.warp_operation("any_of_warp", mine, where, [](const std::array<operand*, 32>& lanes) {
+    bool any = false;
+    for (const operand* lane : lanes) any = any || lane->value;
+    for (operand* lane : lanes) lane->value = any;
+  });
+  return mine.value;
+}
+inline uint32_t shuffle_of_four(uint32_t value, int lane, site where = site::here()) {
+  return shuffle(
+      "shuffle_of_four", value, lane, [](int to, int source) { return to / 4 * 4 + source % 4; }, where);
+}
+inline float shuffle_of_four(float value, int lane, site where = site::here()) {
+  return shuffle(
+      "shuffle_of_four", value, lane, [](int to, int source) { return to / 4 * 4 + source % 4; }, where);
+}
+
 inline uint32_t shuffle_xor(uint32_t value, int mask, site where = site::here()) {
   return shuffle(
       "shuffle_xor", value, mask, [](int lane, int bits) { return lane ^ bits; }, where);
