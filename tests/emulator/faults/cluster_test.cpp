@@ -101,7 +101,7 @@ __global__ void write_neighbour_kernel(float* y, int ctas, half_barrier kind, bo
   const auto value = static_cast<float>(arch::cta_index() * kThreads + thread);
   planted_other(), arch::store_cluster(place, (rank + 1) % ctas, value);
   if (kind == half_barrier::relaxed) arch::arrive_cluster_relaxed();
-  if (kind == half_barrier::release) arch::arrive_cluster();
+  if (kind == half_barrier::release) device.arrive_cluster(true, site::here());
   arch::sync_warp();
   if (kind != half_barrier::none && waits) arch::wait_cluster();
   planted();
@@ -145,7 +145,7 @@ __global__ void overwrite_kernel(float* y, half_barrier kind) {
   const float read = arch::load_shared<float>(place);
   arch::store_global<float>(y + arch::cta_index() * kThreads + arch::thread_index(), read);
   if (kind == half_barrier::relaxed) arch::arrive_cluster_relaxed();
-  if (kind == half_barrier::release) arch::arrive_cluster();
+  if (kind == half_barrier::release) device.arrive_cluster(true, site::here());
   if (kind != half_barrier::none) arch::wait_cluster();
   planted(), arch::store_cluster(place, 1 - rank, 2.0f);
   arch::sync_cluster();
@@ -174,9 +174,9 @@ TEST_P(cluster_faults, write_into_the_memory_of_a_cta_that_may_have_ended) {
 }
 
 __global__ void half_barriers_kernel(bool arrives, bool whole) {
-  if (arrives) arch::arrive_cluster();
+  if (arrives) device.arrive_cluster(true, site::here());
   planted();
-  whole ? arch::sync_cluster() : arrives ? arch::arrive_cluster() : arch::wait_cluster();
+  whole ? arch::sync_cluster() : arrives ? device.arrive_cluster(true, site::here()) : arch::wait_cluster();
 }
 
 TEST_P(cluster_faults, halves_of_a_barrier_that_do_not_alternate) {

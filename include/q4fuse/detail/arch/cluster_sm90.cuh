@@ -34,16 +34,17 @@ __device__ __forceinline__ void sync_cluster_relaxed() {
 }
 
 /// The two halves of such a barrier, by whole warps: each arrives, and waits later. What a thread does before it
-/// arrives is ordered before what others do once they have waited; with relaxed arrival it is not.
-template <int kRequired = 90>
-__device__ __forceinline__ void arrive_cluster() {
-  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
+/// arrives is not ordered before what others do once they have waited.
 template <int kRequired = 90>
 __device__ __forceinline__ void arrive_cluster_relaxed() {
   static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+/// Relaxed, by threads that have read what others overwrite once they have waited, and used all that they read: what is
+/// in a register does not change any more. A release would wait for their stores to global memory, too.
+template <int kRequired = 90>
+__device__ __forceinline__ void arrive_cluster_after_reads() {
+  arrive_cluster_relaxed<kRequired>();
 }
 template <int kRequired = 90>
 __device__ __forceinline__ void wait_cluster() {

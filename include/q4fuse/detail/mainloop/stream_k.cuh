@@ -180,7 +180,7 @@ class partial_sums {
 
 /// Partial sums are written, read, and written again. Where a cluster shares k, its CTAs write into each other's
 /// memory: not before all of them run, and not before what is there has been read. They say so ahead, and wait only
-/// then.
+/// then. Whatever a thread has read it has used by then, for what it stores.
 template <class Policy>
 struct exchange_barrier {
   static constexpr bool kCluster = Policy::kClusterK > 1;
@@ -189,7 +189,7 @@ struct exchange_barrier {
   }
   static __device__ __forceinline__ void has_read() {
     if constexpr (kCluster) {
-      arch::arrive_cluster();
+      arch::arrive_cluster_after_reads();
     } else {
       arch::sync_cta();
     }

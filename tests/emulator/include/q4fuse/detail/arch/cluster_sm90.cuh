@@ -20,15 +20,16 @@ void sync_cluster_relaxed(site where = site::here()) {
 }
 
 template <int kRequired = 90>
-void arrive_cluster(site where = site::here()) {
-  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
-  q4fuse_emulator::device.arrive_cluster(true, where);
-}
-
-template <int kRequired = 90>
 void arrive_cluster_relaxed(site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
   q4fuse_emulator::device.arrive_cluster(false, where);
+}
+
+/// Orders what the caller answers for as a release would.
+template <int kRequired = 90>
+void arrive_cluster_after_reads(site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "barrier.cluster needs sm_90");
+  q4fuse_emulator::device.arrive_cluster(true, where);
 }
 
 template <int kRequired = 90>
