@@ -62,7 +62,8 @@ struct kernel_config {
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
   int warps_k;  ///< warps along k, their sums added in a fixed order; in the stream-K family along rows, too
-  /// Pieces of 8 blocks of k in flight: per warp in the weight-bound and stream-K families, else per CTA.
+  /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound and stream-K
+  /// families, else per CTA.
   int stages;
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
@@ -81,18 +82,18 @@ struct kernel_config {
 
 /// Every GEMM kernel of the library. A plan names one of these; nothing else is compiled.
 Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
-    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 1, 1, 8, 4},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 2, 1, 8, 3},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 128, 1, 8, 1, 1, 4},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 2, 1, 1, 8, 4},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 2, 1, 8, 3},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 128, 2, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 8, 2, 2, 1, 8, 3},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 64, 2, 16, 1, 1, 3},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 64, 4, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 8, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2, 2},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 8, 1, 1, 4, 2},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 4, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2, 2},
@@ -144,10 +145,12 @@ constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
-/// What other kernels do better where there is wgmma: tiles of halves on mma.sync, and dp4a for many tokens.
+/// What other kernels do better where there are clusters and wgmma: dp4a for many tokens, tiles of halves on mma.sync,
+/// and small ones of integers.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
-  if (config.instruction == dot_instruction::dp4a) return config.tile_m > 2;
-  return config.family == kernel_family::tile && config.instruction == dot_instruction::mma_m16n8k16_f16;
+  if (config.instruction == dot_instruction::dp4a) return config.tile_m > 4;
+  if (config.family != kernel_family::tile) return false;
+  return config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits
@@ -164,6 +167,17 @@ constexpr int activation_block_bytes(dot_instruction instruction) {
   return multiplies_halves(instruction)                    ? kFp16BlockBytes
          : instruction == dot_instruction::wgmma_m64k32_s8 ? kQuantBlockBytes
                                                            : kQ8_1BlockBytes;
+}
+
+/// Whether a warp's lanes take whole pairs of blocks, of rows that need not be 16.
+constexpr bool is_for_few_tokens(const kernel_config& config) {
+  return config.family == kernel_family::weight_bound && config.instruction == dot_instruction::dp4a;
+}
+
+/// Blocks of a row that a warp has in a stage of its ring. Where rows need not be 16 they are fewer and longer: the
+/// memory and the L2 move 576 bytes in a row with less to spare at either end than 144.
+constexpr int weight_piece_blocks(const kernel_config& config) {
+  return is_for_few_tokens(config) ? 16 * kPieceBlocks * config.warps_n / config.tile_n : kPieceBlocks;
 }
 
 /// Pieces of activations that the tile family holds. Q8_1 rows are copied asynchronously, as far ahead as the weights;
@@ -192,8 +206,9 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
-  return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n, config.stages,
-                                          tokens, shape.k / kBlockSize, config.cluster_k, block_bytes)
+  return detail::make_weight_bound_layout(config.warps_n, config.warps_k, config.tile_n / config.warps_n,
+                                          detail::weight_piece_blocks(config), config.stages, tokens,
+                                          shape.k / kBlockSize, config.cluster_k, block_bytes)
       .total;
 }
 

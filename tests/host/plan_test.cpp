@@ -324,7 +324,18 @@ TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
     }
   }
   // Rows fewer than warps: splitting k is all the parallelism there is.
-  EXPECT_EQ(plan({1, 1536, 576}, kH100, pipeline::fused).config.warps_k, 8);
+  EXPECT_EQ(plan({6, 1536, 576}, kH100, pipeline::fused).config.warps_k, 8);
+}
+
+// Two rows a warp where they fill pieces of 64 blocks as well as four fill those of 32, or nearly.
+TEST(plan, one_token_has_the_pieces_that_its_rows_fill) {
+  const auto blocks = [](int64_t n, int64_t k) {
+    return q4fuse::detail::weight_piece_blocks(plan({1, n, k}, kH100, pipeline::fused).config);
+  };
+  EXPECT_EQ(blocks(4096, 4096), 64);
+  EXPECT_EQ(blocks(5120, 13824), 64);
+  EXPECT_EQ(blocks(151936, 896), 32);
+  EXPECT_EQ(blocks(2560, 2560), 32);
 }
 
 TEST(plan, empty_shapes_have_a_plan_too) {
@@ -373,11 +384,11 @@ TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
     const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16 ||
                              config.instruction == dot_instruction::wgmma_m64k32_s8;
     EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
-    // Its tiles replace those of halves on mma.sync, and tensor cores dp4a from three tokens on.
-    const bool replaced =
-        config.instruction == dot_instruction::dp4a
-            ? config.tile_m > 2
-            : config.family == kernel_family::tile && config.instruction == dot_instruction::mma_m16n8k16_f16;
+    // Its tiles replace those of halves on mma.sync, stream-K small ones, and tensor cores dp4a from five tokens on.
+    const bool replaced = config.instruction == dot_instruction::dp4a
+                              ? config.tile_m > 4
+                              : config.family == kernel_family::tile &&
+                                    (config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true}), !replaced) << to_string(config);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
   }
@@ -390,10 +401,7 @@ TEST(plan, wgmma_takes_the_large_shapes) {
       for (const math_mode math : kMathModes) {
         for (const pipeline source : {pipeline::fused, pipeline::separate}) {
           const gemm_plan chosen = plan(shape, device, source, math);
-          // Quantizing in every CTA costs less where fewer of them need an activation and k is not long.
-          const bool stream_k = math == math_mode::exact && source == pipeline::fused && shape.k <= 4096;
-          EXPECT_EQ(chosen.config.family, stream_k ? kernel_family::stream_k : kernel_family::warpgroup)
-              << to_string(chosen);
+          EXPECT_EQ(chosen.config.family, kernel_family::warpgroup) << to_string(chosen);
         }
       }
     }

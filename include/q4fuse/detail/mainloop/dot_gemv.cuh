@@ -18,10 +18,10 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// The sums of 16 weight rows x kTokens tokens. With g = lane / 4 and t = lane % 4 a lane adds up pair t of every piece
-/// for rows g and g + 8; the four lanes of a row are added when the sums are read. Rows lie 36 words apart and pairs 9,
-/// which puts the 32 lanes on 32 banks.
-template <int kTokens>
+/// The sums of kRows weight rows x kTokens tokens. A lane adds up the same pair of blocks of every piece for two rows,
+/// kRows / 2 apart; the lanes of a row are added when the sums are read. Pairs lie 9 words apart, and a row after the
+/// 64 / kRows of the one before, which puts the 32 lanes on 32 banks.
+template <int kRows, int kTokens>
 class dot_gemv : public integer_dot {
  public:
   static constexpr int kRequiredArch = 75;
@@ -37,13 +37,12 @@ class dot_gemv : public integer_dot {
   template <class TokenRows>
   __device__ __forceinline__ void add_piece(const uint8_t* weights, const uint8_t* activations, int blocks,
                                             const TokenRows& rows) {
-    const int g = arch::lane_index() / 4;
-    const int t = arch::lane_index() % 4;
+    const int t = pair_index();
     if (2 * t >= blocks) return;
     block_row w[2][2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint8_t* pair = weights + (8 * half + g) * kWeightPieceBytes + t * kPairBytes;
+      const uint8_t* pair = weights + row_of(half) * (kPairs * kPairBytes) + t * kPairBytes;
       w[half][0] = load_block<0>(pair);
       w[half][1] = load_block<1>(pair);
     }
@@ -80,21 +79,23 @@ class dot_gemv : public integer_dot {
   /// Calls visit(row, token, sum) for every element, each in one lane. All lanes of the warp take part.
   template <class Visitor>
   __device__ __forceinline__ void for_each(Visitor&& visit) const {
-    const int g = arch::lane_index() / 4;
-    const int t = arch::lane_index() % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
 #pragma unroll
       for (int token = 0; token < kTokens; ++token) {
         float sum = sums_[half][token];
-        sum = arch::add_rn(sum, arch::shuffle_xor(sum, 1));
-        sum = arch::add_rn(sum, arch::shuffle_xor(sum, 2));
-        if (t == 0) visit(8 * half + g, token, sum);
+#pragma unroll
+        for (int lanes = 1; lanes < kPairs; lanes *= 2) sum = arch::add_rn(sum, arch::shuffle_xor(sum, lanes));
+        if (pair_index() == 0) visit(row_of(half), token, sum);
       }
     }
   }
 
  private:
+  static constexpr int kPairs = 64 / kRows;  ///< of a row in a piece: two rows a lane
+  static __device__ __forceinline__ int pair_index() { return arch::lane_index() % kPairs; }
+  static __device__ __forceinline__ int row_of(int half) { return half * (kRows / 2) + arch::lane_index() / kPairs; }
+
   struct block_row {
     uint32_t low[4];
     uint32_t high[4];
@@ -118,8 +119,8 @@ class dot_gemv : public integer_dot {
 };
 
 /// The overload that the main loop finds for this dot.
-template <int kTokens, class TokenRows>
-__device__ __forceinline__ void multiply_piece(dot_gemv<kTokens>& dot, const uint8_t* weights,
+template <int kRows, int kTokens, class TokenRows>
+__device__ __forceinline__ void multiply_piece(dot_gemv<kRows, kTokens>& dot, const uint8_t* weights,
                                                const uint8_t* activations, int blocks, const TokenRows& rows) {
   dot.add_piece(weights, activations, blocks, rows);
 }

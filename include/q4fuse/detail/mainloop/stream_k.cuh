@@ -255,7 +255,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   uint8_t* const shared = arch::shared_memory();
   const int activation_offset = arch::keep(static_cast<int>(map.activations));
   const partial_sums<Policy> partials(shared + map.partials, arguments.round_tiles);
-  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
+  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * Policy::kPieceBytes;
   warp_span span = span_of_warp<Policy::kWarps>(tiles_of_round(0), pieces);
   weight_ring<Policy, span_walk<Policy>, false> ring(
       arguments, shared + map.weights + warp * kRingBytes, tiles,

@@ -106,7 +106,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   const int64_t tokens_left = arguments.m - first_token;
   const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int k_blocks = arguments.k_blocks;
-  const int pieces = static_cast<int>(ceil_div(k_blocks, kPieceBlocks));
+  const int pieces = static_cast<int>(ceil_div(k_blocks, Policy::kPieceBlocks));
   const int warp = arch::warp_index();
   const int group = warp / Policy::kWarpsK;
   const int warp_k = warp % Policy::kWarpsK;
@@ -114,13 +114,13 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
 
   // Shared memory.
   const weight_bound_layout map =
-      make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows, Policy::kStages, tokens,
-                               all_of_k.k_blocks, Policy::kClusterK, Policy::kBlockBytes);
+      make_weight_bound_layout(Policy::kWarpsN, Policy::kWarpsK, Policy::kWarpRows, Policy::kPieceBlocks,
+                               Policy::kStages, tokens, all_of_k.k_blocks, Policy::kClusterK, Policy::kBlockBytes);
   uint8_t* const shared = arch::shared_memory();
   uint8_t* const activations = shared + arch::keep(static_cast<int>(map.activations));
   const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
 
-  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * kWeightPieceBytes;
+  constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * Policy::kPieceBytes;
   weight_ring<Policy, group_walk<Policy>, true> ring(arguments, shared + map.weights + warp * kRingBytes, tiles,
                                                      {tiles, warp_k, pieces});
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
@@ -166,8 +166,8 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
     dot.clear();
     for (int piece = warp_k; piece < pieces; piece += Policy::kWarpsK) {
       const uint8_t* weights = ring.wait();
-      multiply_piece(dot, weights, activations + piece * kPieceBlocks * Policy::kBlockBytes,
-                     k_blocks - piece * kPieceBlocks, rows);
+      multiply_piece(dot, weights, activations + piece * Policy::kPieceBlocks * Policy::kBlockBytes,
+                     k_blocks - piece * Policy::kPieceBlocks, rows);
       ring.advance();
     }
     if constexpr (Policy::kWarpsK == 1) {

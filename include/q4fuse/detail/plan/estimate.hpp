@@ -73,16 +73,18 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const int64_t warp_pieces = ceil_div(grid.cluster_tiles * pieces, config.warps());
   const bool few = config.tile_m <= 16;
   // Rows that are not whole pieces are copied 4 bytes at a time.
-  const double piece = (few ? 0.083 : 0.120) + (shape.k % (kPieceBlocks * kBlockSize) == 0 ? 0.0 : 0.07);
-  const double compute = static_cast<double>(warp_pieces * config.warps()) * piece;
+  const double piece = (few ? 0.087 : 0.122) + (shape.k % (kPieceBlocks * kBlockSize) == 0 ? 0.0 : 0.07);
+  // The loop of the kernels that quantize is compiled for fewer registers.
+  const double loop = source == pipeline::fused ? 1.045 : 1.0;
+  const double compute = static_cast<double>(warp_pieces * config.warps()) * piece * loop;
   const double memory = weight_memory_time(shape, device);
-  const double sums = static_cast<double>(grid.cluster_tiles) * (few ? 0.15 : 0.20);
+  const double sums = static_cast<double>(grid.cluster_tiles) * (few ? 0.08 : 0.155);
   const int64_t tokens = round_up(shape.m < config.tile_m ? shape.m : config.tile_m, config.warps());
-  const double activations = (source == pipeline::separate ? 44e-6 : 94e-6) * static_cast<double>(tokens) *
-                             static_cast<double>(shape.k) / config.cluster_k;
-  // A cluster waits for the slowest of its CTAs, and eight that quantize differ more.
-  const double wait = config.cluster_k == 8 && source == pipeline::fused ? 0.75 : 0.0;
-  const double fixed = config.cluster_k == 1 ? 2.1 : 3.1 + 0.06 * config.cluster_k + wait;
+  // Quantizing hides behind the first weights where a warp has one token, and all of it on its way at once.
+  const bool hidden = shape.m <= config.warps() && pieces <= 16;
+  const double element = source == pipeline::separate || hidden ? 45e-6 : 80e-6;
+  const double activations = element * static_cast<double>(tokens) * static_cast<double>(shape.k) / config.cluster_k;
+  const double fixed = config.cluster_k == 1 ? 2.05 : 3.22 + 0.04 * config.cluster_k;
   const auto waves =
       static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
   return waves * (fixed + activations + sums + (compute > memory ? compute : memory));
@@ -91,32 +93,33 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
 /// Microseconds of a weight-bound kernel: activations, which every CTA reads in full, or its slice of k of them; and a
 /// pass over the weights for each tile of tokens. There the slowest of three decides: reading and multiplying the
 /// pieces of the CTA with the most row tiles; the steps that a warp takes one after another, where warps are few or
-/// have little to do between two row tiles; and the memory.
+/// have little to do between two row tiles; and the memory, which gives long pieces faster than short ones.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                    pipeline source, math_mode math) {
+  const bool few = is_for_few_tokens(config);
   const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
-  const auto pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
+  const auto pieces = ceil_div(shape.k / kBlockSize, weight_piece_blocks(config));
   const auto clusters = weight_bound_clusters(config, shape, device);
   // Tensor cores compute whole tiles of 8 tokens.
-  const double tokens =
-      config.instruction == dot_instruction::dp4a
-          ? 0.0159 * static_cast<double>(config.tile_m)
-          : (multiplies_halves(config.instruction) ? 0.0040 : 0.0033) * static_cast<double>(round_up(config.tile_m, 8));
-  const double throughput =
-      static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * (0.067 + tokens);
+  const auto tokens = static_cast<double>(round_up(config.tile_m, 8));
+  const double piece =
+      few ? 0.0257 * config.tile_m : 0.081 + (multiplies_halves(config.instruction) ? 0.0034 : 0.0027) * tokens;
+  const double throughput = static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * piece;
+  const double step = few ? 0.148 + 0.077 * config.tile_m : 0.6;
   const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
   const double steps = static_cast<double>(ceil_div(row_tiles, clusters * config.warps_n)) *
-                       (0.41 * steps_of_tile + (config.warps_k > 1 ? 0.69 : 0.0));
-  const double memory = weight_memory_time(shape, device);
+                       (step * steps_of_tile + (config.warps_k > 1 ? 0.53 : 0.0));
+  const double memory = (few ? 0.86 : 1.0) * weight_memory_time(shape, device);
   const double compute = throughput > steps ? throughput : steps;
   const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
   const double element = math == math_mode::direct_fp16 ? 35e-6
-                         : source == pipeline::separate ? 43e-6
-                         : math == math_mode::exact     ? 66e-6
-                                                        : 75e-6;
+                         : source == pipeline::separate ? 40e-6
+                         : math == math_mode::exact     ? (few ? 65e-6 : 53e-6)
+                                                        : 65e-6;
   const double activations = element * static_cast<double>(shape.m) * static_cast<double>(shape.k) / config.cluster_k;
-  const double exchange = config.cluster_k == 1 ? 0.0 : 1.64;
-  return 2.55 + activations + passes * (exchange + (compute > memory ? compute : memory)) + (passes - 1.0) * 0.77;
+  const double exchange = config.cluster_k == 1 ? 0.0 : 1.4;
+  return (few ? 3.16 : 2.83) + activations + passes * (exchange + (compute > memory ? compute : memory)) +
+         (passes - 1.0) * 1.12;
 }
 
 /// What a token costs a tile kernel before it can be multiplied, per piece of k and shared by the warps of the CTA. The
@@ -166,9 +169,9 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
 
 /// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile.
 constexpr double warpgroup_pair_time(const kernel_config& config, pipeline source, math_mode math) {
-  if (math == math_mode::exact) return source == pipeline::fused ? 2.45 : 1.63;
+  if (math == math_mode::exact) return source == pipeline::fused ? 2.1 : 1.63;
   // Activations as they are, dequantized, and quantized before that.
-  constexpr double kTimes[4][3] = {{0.84, 1.04, 1.57}, {0.46, 0.78, 1.33}, {0.33, 0.60, 1.20}, {0.29, 0.50, 0.86}};
+  constexpr double kTimes[4][3] = {{0.84, 1.04, 1.46}, {0.46, 0.78, 1.23}, {0.33, 0.60, 1.11}, {0.29, 0.50, 0.80}};
   const int tile = config.tile_n > 128 ? 0 : config.tile_m > 64 ? 1 : config.tile_m > 32 ? 2 : 3;
   return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
 }
@@ -204,17 +207,26 @@ constexpr double quantize_time(const gemm_shape& shape) {
 }
 
 /// Among weight-bound kernels that differ in how warps share rows and k alone, and not in their estimated time: no
-/// split of k where a row has fewer pieces than a group of eight has warps, or where there are so many rows that nearly
-/// every warp has a tile of its own; two groups where each warp has so many pieces between two barriers that the bytes
-/// in flight decide; else one.
+/// split of k where a row has fewer pieces than a group of eight has warps, or where there are so many rows that most
+/// warps have as many tiles as the others; more warps where each has many pieces, and activations to match, else fewer;
+/// fewer rows a warp where they fill its longer pieces.
 constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, const gemm_shape& shape,
                                 const device_info& device) {
   if (a.family != kernel_family::weight_bound || a.family != b.family) return false;
   if (a.instruction != b.instruction || a.tile_m != b.tile_m || a.cluster_k != b.cluster_k) return false;
-  const int64_t pieces = ceil_div(shape.k / kBlockSize, kPieceBlocks);
-  const int64_t row_tiles = ceil_div(shape.n, a.tile_n / a.warps_n);
-  if (a.warps_k != b.warps_k) return (pieces < 8 || row_tiles >= 5 * device.sm_count) == (a.warps_k < b.warps_k);
-  return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
+  const int64_t blocks = shape.k / kBlockSize;
+  const int64_t pieces = ceil_div(blocks, kPieceBlocks);
+  if (a.warps_k == b.warps_k) {
+    if (a.warps_n != b.warps_n) return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
+    const kernel_config& fewer = a.tile_n < b.tile_n ? a : b;
+    const int64_t filled = round_up(blocks, weight_piece_blocks(a.tile_n < b.tile_n ? b : a));
+    return (10 * round_up(blocks, weight_piece_blocks(fewer)) < 11 * filled) == (a.tile_n < b.tile_n);
+  }
+  const kernel_config& whole = a.warps_k < b.warps_k ? a : b;
+  const int64_t row_tiles = ceil_div(shape.n, whole.tile_n / whole.warps_n);
+  const int64_t groups = weight_bound_clusters(whole, shape, device) * whole.warps_n;
+  const bool even = 2 * round_up(row_tiles, groups) < 3 * row_tiles;
+  return (pieces < 8 || (even && row_tiles >= 5 * device.sm_count)) == (a.warps_k < b.warps_k);
 }
 
 /// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, tile kernels have full

@@ -56,18 +56,19 @@ struct weight_bound_layout {
 /// Row tiles of a group whose sums are exchanged at once where CTAs share k.
 inline constexpr int kExchangedTiles = 8;
 
-/// Offsets in bytes. `warp_rows` weight rows a warp and stage, `tokens` the tokens that are really there, `k_blocks` of
-/// all k, which `slices` CTAs share.
+/// Offsets in bytes. `warp_rows` weight rows a warp and stage, `piece_blocks` blocks of each, `tokens` the tokens that
+/// are really there, `k_blocks` of all k, which `slices` CTAs share.
 __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int warps_n, int warps_k, int warp_rows,
-                                                                           int stages, int64_t tokens, int64_t k_blocks,
-                                                                           int slices, int block_bytes) {
+                                                                           int piece_blocks, int stages, int64_t tokens,
+                                                                           int64_t k_blocks, int slices,
+                                                                           int block_bytes) {
   const int64_t warps = int64_t{warps_n} * warps_k;
   const int64_t partial_warps = warps_k == 1 ? 0 : warps;
   const int64_t slice_blocks =
       slices == 1 ? k_blocks : ceil_div(ceil_div(k_blocks, kPieceBlocks), slices) * kPieceBlocks;
   weight_bound_layout map{};
   map.weights = 0;
-  map.partials = map.weights + warps * stages * warp_rows * kWeightPieceBytes;
+  map.partials = map.weights + warps * stages * warp_rows * piece_blocks * kWeightBlockBytes;
   map.sums = map.partials + 2 * partial_warps * tokens * partial_row_floats(warp_rows) * 4;
   map.activations = map.sums + (slices == 1 ? 0 : int64_t{kExchangedTiles} * warps_n * tokens * warp_rows * 4);
   map.total = map.activations + tokens * activation_row_bytes(slice_blocks, block_bytes);

@@ -57,16 +57,16 @@ struct policy {
   static constexpr int kWarpRows = kTileN / kWarpsN;
   static constexpr int kWarpTokens = kTileM / kWarpsM;
 
-  static constexpr bool kFewTokens =
-      kConfig.family == kernel_family::weight_bound && kConfig.instruction == dot_instruction::dp4a;
-  static_assert(kWarpRows % 16 == 0 && (!kFewTokens || kWarpRows == 16),
-                "a warp tile is made of 16 x 8 tiles, or is 16 rows of few tokens");
+  static constexpr bool kFewTokens = is_for_few_tokens(kConfig);
+  static constexpr int kPieceBlocks = weight_piece_blocks(kConfig);
+  static constexpr int kPieceBytes = kPieceBlocks * kWeightBlockBytes;
+  static_assert(kFewTokens || kWarpRows % 16 == 0, "a warp tile is made of 16 x 8 tiles, or is of few tokens");
   static_assert(kConfig.family == kernel_family::weight_bound || kWarpTokens % 8 == 0,
                 "only the weight-bound family leaves out the columns of a ragged token tile");
 
-  using tile_dot = typename select_dot<kConfig.instruction, kWarpRows / 16, (kWarpTokens + 7) / 8>::type;
+  using tile_dot = typename select_dot<kConfig.instruction, (kWarpRows + 15) / 16, (kWarpTokens + 7) / 8>::type;
   using dot = std::conditional_t<
-      kFewTokens, dot_gemv<kWarpTokens>,
+      kFewTokens, dot_gemv<kWarpRows, kWarpTokens>,
       std::conditional_t<kConfig.family == kernel_family::stream_k, dot_mma_split<(kWarpTokens + 7) / 8>, tile_dot>>;
   static constexpr int kBlockBytes = activation_block_bytes(kConfig.instruction);
   static_assert(dot::kBlockBytes == kBlockBytes, "the plan and the dot agree on the activation tile");

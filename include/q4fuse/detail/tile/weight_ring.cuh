@@ -86,13 +86,14 @@ class weight_ring {
   }
 
  private:
-  static constexpr int kStageBytes = Policy::kWarpRows * kWeightPieceBytes;
-  static constexpr unsigned kCopiesPerRow = kWeightPieceBytes / 16;
+  static constexpr int kPieceBytes = Policy::kPieceBytes;
+  static constexpr int kStageBytes = Policy::kWarpRows * kPieceBytes;
+  static constexpr unsigned kCopiesPerRow = kPieceBytes / 16;
   static constexpr int kCopies = static_cast<int>(ceil_div(Policy::kWarpRows * kCopiesPerRow, kWarpSize));
-  /// For accesses of less than 16 bytes, the 144 bytes of a row in two parts that neighbouring lanes share evenly, so
-  /// that from one copy to the next a lane's addresses differ by a constant.
-  static constexpr int kHeadBytes = 128;
-  static constexpr int kTailBytes = kWeightPieceBytes - kHeadBytes;
+  /// For accesses of less than 16 bytes, the bytes of a row in two parts that neighbouring lanes share evenly, so that
+  /// from one copy to the next a lane's addresses differ by a constant.
+  static constexpr int kTailBytes = kPieceBytes / 9;
+  static constexpr int kHeadBytes = kPieceBytes - kTailBytes;
 
   /// A lane's first access to a part. 32 bits are enough for the rows of a tile: where a row of activations fits shared
   /// memory, one of weights is short.
@@ -105,7 +106,7 @@ class weight_ring {
       const int row = static_cast<int>(first / bytes);
       const int column = first_byte + static_cast<int>(first % bytes);
       global = static_cast<uint32_t>(row * w.row_bytes) + column;
-      shared = row * kWeightPieceBytes + column;
+      shared = row * kPieceBytes + column;
     }
   };
   struct lane_shares {
@@ -122,7 +123,7 @@ class weight_ring {
   __device__ __forceinline__ void fetch_next(int slot) {
     if (!next_.done()) {
       fetch(stages_ + slot * kStageBytes);
-      source_ += Walk::kPieceStep * kWeightPieceBytes;
+      source_ += Walk::kPieceStep * kPieceBytes;
       if (next_.advance()) find_source();
     }
     commit_copies();
@@ -130,16 +131,18 @@ class weight_ring {
 
   __device__ __forceinline__ void find_source() {
     source_ = arguments_.w.base + tiles_.first_row(next_.tile()) * arguments_.w.row_bytes +
-              int64_t{next_.piece()} * kWeightPieceBytes;
+              int64_t{next_.piece()} * kPieceBytes;
   }
 
   __device__ __forceinline__ void fetch(uint8_t* stage) const {
-    const int blocks = arguments_.k_blocks - next_.piece() * kPieceBlocks;
-    const int length = (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes;
+    constexpr int kBlocks = Policy::kPieceBlocks;
+    const int blocks = arguments_.k_blocks - next_.piece() * kBlocks;
+    const int length = (blocks < kBlocks ? blocks : kBlocks) * kWeightBlockBytes;
     const int access = arguments_.w.access_bytes;  // 2 where W has fewer rows than a tile
     if (access == 16) {
-      // Rows that allow 16 bytes consist of whole pieces. Lanes follow the bytes of a row without a break: in two
-      // parts, sectors of 32 bytes would be asked for twice.
+      // Rows that allow 16 bytes consist of whole pieces of 8 blocks. Lanes follow the bytes of a row without a break:
+      // in two parts, sectors of 32 bytes would be asked for twice.
+      if (kBlocks > kPieceBlocks && blocks < kBlocks) return fetch_slowly<16>(stage, length);
 #pragma unroll
       for (int i = 0; i < kCopies; ++i) {
         const int copy = i * kWarpSize + lane_;
@@ -161,8 +164,8 @@ class weight_ring {
   template <int kAccess>
   __device__ __forceinline__ void fetch_slowly(uint8_t* stage, int length) const {
     const int rows = arguments_.n < Policy::kWarpRows ? static_cast<int>(arguments_.n) : Policy::kWarpRows;
-    copy_piece_as<kAccess, Policy::kWarpRows, kWeightPieceBytes, kWarpSize, false>(
-        stage, kWeightPieceBytes, source_, arguments_.w.row_bytes, rows, length, lane_);
+    copy_piece_as<kAccess, Policy::kWarpRows, kPieceBytes, kWarpSize, false>(
+        stage, kPieceBytes, source_, arguments_.w.row_bytes, rows, length, lane_);
   }
 
   /// All rows exist. Bytes from `length` on are not written: rows of an odd number of blocks, where a block past the
@@ -175,13 +178,16 @@ class weight_ring {
 
   template <int kAccess, int kFirst, int kBytes>
   __device__ __forceinline__ void fetch_columns(uint8_t* to, const uint8_t* from, int length) const {
-    constexpr int kLanesPerRow = kBytes / kAccess;
+    constexpr int kLanesPerRow = kBytes / kAccess < kWarpSize ? kBytes / kAccess : kWarpSize;
     constexpr int kRowsPerCopy = kWarpSize / kLanesPerRow;
-    if (kFirst + lane_ % kLanesPerRow * kAccess >= length) return;
 #pragma unroll
-    for (int row = 0; row < Policy::kWarpRows; row += kRowsPerCopy) {
-      if (row + kRowsPerCopy <= Policy::kWarpRows || row + lane_ / kLanesPerRow < Policy::kWarpRows) {
-        copy_or_zero<kAccess>(to + row * kWeightPieceBytes, from + row * arguments_.w.row_bytes, true);
+    for (int column = 0; column < kBytes; column += kLanesPerRow * kAccess) {
+      if (kFirst + column + lane_ % kLanesPerRow * kAccess >= length) return;
+#pragma unroll
+      for (int row = 0; row < Policy::kWarpRows; row += kRowsPerCopy) {
+        if (row + kRowsPerCopy <= Policy::kWarpRows || row + lane_ / kLanesPerRow < Policy::kWarpRows) {
+          copy_or_zero<kAccess>(to + row * kPieceBytes + column, from + row * arguments_.w.row_bytes + column, true);
+        }
       }
     }
   }
