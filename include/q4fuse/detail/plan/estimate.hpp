@@ -109,7 +109,7 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
   const double steps = static_cast<double>(ceil_div(row_tiles, clusters * config.warps_n)) *
                        (step * steps_of_tile + (config.warps_k > 1 ? 0.53 : 0.0));
-  const double memory = (few ? 0.86 : 1.0) * weight_memory_time(shape, device);
+  const double memory = (few ? 0.85 : 1.0) * weight_memory_time(shape, device);
   const double compute = throughput > steps ? throughput : steps;
   const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
   const double element = math == math_mode::direct_fp16 ? 35e-6
