@@ -82,9 +82,10 @@ class split_activations {
     for (int group = 0; group < kBatch; group += kTogether) {
       if (next.piece + group >= pieces) return;
       q8_1_lane lanes[kTogether]{};
-      if (next.token < tokens)
+      if (next.token < tokens) {
         Portion::template encode<false>(lanes,
                                         reinterpret_cast<const typename Portion::type(&)[kTogether]>(portions_[group]));
+      }
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
         if (i > 0 && next.piece + group + i >= pieces) return;

@@ -72,16 +72,14 @@ class swizzled_activations {
   template <int kPair>
   __device__ __forceinline__ void convert(const uint8_t* copied, uint8_t* stage) const {
     // Two beside each other: of four this way, the rare one, would not fit the registers.
-    convert_from < kPair, Portion::kThroughRegisters ||
-                              kBatch<2 ? kBatch : 2>(
-                                  stage,
-                                  [&](int step) {
-                                    if constexpr (Portion::kThroughRegisters) {
-                                      return held_[step];
-                                    } else {
-                                      return arch::load_shared<uint4>(copied + (step * kThreads + thread_) * 16);
-                                    }
-                                  });
+    constexpr int kTogether = Portion::kThroughRegisters || kBatch == 1 ? kBatch : 2;
+    convert_from<kPair, kTogether>(stage, [&](int step) {
+      if constexpr (Portion::kThroughRegisters) {
+        return held_[step];
+      } else {
+        return arch::load_shared<uint4>(copied + (step * kThreads + thread_) * 16);
+      }
+    });
   }
 
   /// The same of pair `pair` of what a tensor copy brought.
@@ -117,8 +115,9 @@ class swizzled_activations {
           arch::store_shared<uint2>(target, uint2{encoded[i].qs[0], encoded[i].qs[1]});
           const float scale = arch::half_to_float(static_cast<uint16_t>(encoded[i].scale));
           uint8_t* const scales = stage + scale_place_ + (2 * kPair * kTokens + row) * 4;
-          if (part_ == Portion::template scale_owner<kTogether>(i))
+          if (part_ == Portion::template scale_owner<kTogether>(i)) {
             arch::store_shared<float>(scales, arch::mul_rn(scale, Portion::kScaleFactor));
+          }
         } else {
           arch::store_shared<uint4>(target, encoded[i]);
         }
