@@ -83,7 +83,7 @@ struct q8_1_scaling {
   float amax;
   float d;
   float inverse;
-  bool ties_possible;  ///< below sm_90 also where all of the block is zero
+  bool ties_possible;  ///< also where all of the block is zero, unless kNoTiesOfZeros
 };
 
 /// The largest magnitude of a lane's even elements, and of its odd ones. The maximum goes over the integer bits of the
@@ -96,15 +96,16 @@ __device__ __forceinline__ uint32_t max_magnitudes(const uint4& halves) {
 
 inline constexpr float kLargestFloat = 3.402823466e+38f;
 
-/// Of a block whose largest magnitude is that half.
+/// Of a block whose largest magnitude is that half. Tiles are filled up with blocks of zeros: with kNoTiesOfZeros they
+/// need no steps of their own, because a finite inverse makes zeros of them. It takes two operations, and a register.
+template <bool kNoTiesOfZeros>
 __device__ __forceinline__ q8_1_scaling make_scaling(uint32_t amax) {
   q8_1_scaling scaling;
   scaling.amax = arch::half_to_float(static_cast<uint16_t>(amax));
   scaling.d = divide_by_127(scaling.amax);
   scaling.ties_possible = arch::fma_rn(scaling.d, -127.0f, scaling.amax) == 0.0f;
   scaling.inverse = reciprocal(scaling.d);
-  if constexpr (arch::kTargetHas<90>) {
-    // Tiles are filled up with blocks of zeros, which need no steps of their own: a finite inverse makes zeros of them.
+  if constexpr (kNoTiesOfZeros) {
     scaling.ties_possible = scaling.ties_possible && scaling.amax > 0.0f;
     scaling.inverse = arch::min_number(scaling.inverse, kLargestFloat);
   }
@@ -118,7 +119,7 @@ __device__ __forceinline__ q8_1_scaling scale_block(const uint4& halves) {
   maximum = arch::max_u16x2(maximum, arch::shuffle_xor(maximum, 2));
   const uint32_t low = maximum & 0xFFFFu;
   const uint32_t high = maximum >> 16;
-  return make_scaling(low > high ? low : high);
+  return make_scaling<false>(low > high ? low : high);
 }
 
 /// A lane's quants, each the low byte of a word, by `quantize`.
@@ -202,7 +203,7 @@ __device__ __forceinline__ void encode_q8_1(q8_1_lane (&lanes)[kCount], const ui
     own = arch::max_u16x2(own, arch::shuffle_xor(own, 1));
   }
   own = arch::max_u16x2(own, arch::shuffle_xor(own, 2));
-  const q8_1_scaling scaling = make_scaling(high ? own >> 16 : own & 0xFFFFu);
+  const q8_1_scaling scaling = make_scaling<arch::kTargetHas<90>>(high ? own >> 16 : own & 0xFFFFu);
   const float nudged = nudged_inverse(scaling.amax, scaling.inverse);
   const bool apart = kApart && arch::any_of_warp(scaling.ties_possible);
   if (!apart) {
