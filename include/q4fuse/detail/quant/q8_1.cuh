@@ -181,8 +181,9 @@ __host__ __device__ constexpr int scale_owner(int i) {
 /// Encodes two or four times as many, without their sums. What the lanes of a block would all compute alike, its scale
 /// and the inverse, each computes for one of them: their maxima are reduced and dealt out at once, and the inverses
 /// handed round. `scale` is that of the lane's own block in all of them. Blocks with ties are few, and quantized again,
-/// or with kApart in a branch of its own for all blocks of the warp. What fits the registers differs: two branches
-/// where the warp has nothing else in them, not where loads are on their way.
+/// or with kApart in a branch of its own for all blocks of the warp. Which of the two fits the
+/// registers differs from kernel to kernel: stream-K kernels, with loads on their way, spill with kApart, producers of
+/// the warpgroup family without.
 template <bool kApart, int kCount>
 __device__ __forceinline__ void encode_q8_1(q8_1_lane (&lanes)[kCount], const uint4 (&halves)[kCount]) {
   static_assert(kCount == 2 || kCount == 4, "as many as the lanes of a block, or half");
