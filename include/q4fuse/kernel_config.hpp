@@ -67,6 +67,9 @@ struct kernel_config {
   int stages;
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
+  /// CTAs along n, a cluster, that each convert a part of the activations for all of them. Where nothing has to be
+  /// converted they are launched without.
+  int cluster_n = 1;
 
   /// Those that multiply; the warpgroup family has others that fill shared memory, by the activations' source.
   __host__ __device__ constexpr int warps() const { return warps_n * warps_m * warps_k; }
@@ -75,7 +78,7 @@ struct kernel_config {
   friend constexpr bool operator==(const kernel_config& a, const kernel_config& b) {
     return a.family == b.family && a.instruction == b.instruction && a.tile_n == b.tile_n && a.tile_m == b.tile_m &&
            a.warps_n == b.warps_n && a.warps_m == b.warps_m && a.warps_k == b.warps_k && a.stages == b.stages &&
-           a.cluster_k == b.cluster_k;
+           a.cluster_k == b.cluster_k && a.cluster_n == b.cluster_n;
   }
   friend constexpr bool operator!=(const kernel_config& a, const kernel_config& b) { return !(a == b); }
 };
@@ -105,13 +108,13 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 4},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 8},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3, 1, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -202,7 +205,8 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
-    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.cluster_k > 1)
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.cluster_k > 1,
+                                         config.cluster_n)
         .total;
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
@@ -218,7 +222,7 @@ Q4FUSE_HIDDEN constexpr int required_arch(dot_instruction instruction) {
 
 /// Of a kernel: clusters too need sm_90.
 Q4FUSE_HIDDEN constexpr int required_arch(const kernel_config& config) {
-  return config.cluster_k > 1 ? 90 : required_arch(config.instruction);
+  return config.cluster_k > 1 || config.cluster_n > 1 ? 90 : required_arch(config.instruction);
 }
 
 /// Whether the code that a program holds for a device can contain an instruction.
@@ -278,7 +282,8 @@ Q4FUSE_HIDDEN inline std::string to_string(const kernel_config& c) {
   return std::string(to_string(c.family)) + "/" + to_string(c.instruction) + "/n" + std::to_string(c.tile_n) + "m" +
          std::to_string(c.tile_m) + "/warps" + std::to_string(c.warps_n) + "x" + std::to_string(c.warps_m) + "x" +
          std::to_string(c.warps_k) + "/stages" + std::to_string(c.stages) +
-         (c.cluster_k > 1 ? "/cluster" + std::to_string(c.cluster_k) : "");
+         (c.cluster_k > 1 ? "/cluster" + std::to_string(c.cluster_k) : "") +
+         (c.cluster_n > 1 ? "/shared" + std::to_string(c.cluster_n) : "");
 }
 
 Q4FUSE_NAMESPACE_END

@@ -162,6 +162,65 @@ TEST_P(cluster_faults, overwriting_what_another_cta_may_still_read) {
   }
 }
 
+enum class copy_mistake { none, no_fence, few_bytes, many_bytes, no_wait, no_drain };
+
+/// The threads of either CTA of a pair fill their half of what both have; one of them copies it to the other CTA. Each
+/// has one thread tell both that the halves have been read, and one thread that waits for both to say so.
+__global__ void share_halves_kernel(float* y, copy_mistake made) {
+  constexpr int kBytes = 16 * kThreads;
+  const int thread = arch::thread_index();
+  const int rank = static_cast<int>(arch::cta_index() % 2);
+  uint8_t* const mine = arch::shared_memory() + rank * kBytes;
+  uint8_t* const full = arch::shared_memory() + 2 * kBytes;
+  uint8_t* const empty = full + arch::kMbarrierBytes;
+  if (thread == 0) {
+    arch::mbarrier_init(full, 1);
+    arch::mbarrier_init(empty, 2);
+  }
+  arch::sync_cluster();
+  const auto value = static_cast<float>(arch::cta_index() * kThreads + thread);
+  arch::store_shared<float4>(mine + 16 * thread, {value, value, value, value});
+  if (made != copy_mistake::no_fence) arch::fence_proxy_async();
+  arch::sync_cta();
+  if (thread == 0) {
+    planted(), arch::copy_to_cluster(mine, kBytes, 1 - rank, full);
+    const int wrong = made == copy_mistake::few_bytes ? -16 : made == copy_mistake::many_bytes ? 16 : 0;
+    arch::mbarrier_arrive_expecting(full, kBytes + wrong);
+  }
+  if (made != copy_mistake::no_wait) arch::mbarrier_wait(full, 0);
+  const float4 read = arch::load_shared<float4>(arch::shared_memory() + (1 - rank) * kBytes + 16 * thread);
+  arch::store_global<float>(y + arch::cta_index() * kThreads + thread, read.w);
+  arch::sync_cta();
+  if (thread < 2) arch::mbarrier_arrive_cluster_after_reads(empty, thread);
+  if (thread == 32 && made != copy_mistake::no_drain) arch::mbarrier_wait(empty, 0);
+}
+
+constexpr grid kHalves{kThreads, 32 * kThreads + 2 * arch::kMbarrierBytes, 8, false, 2};
+
+TEST_P(cluster_faults, neighbours_copy_to_each_other) {
+  q4fuse_test::guarded_buffer<float> y(8 * kThreads);
+  expect_clean(run(share_halves_kernel, kHalves, y.data(), copy_mistake::none));
+  const std::vector<float> result = y.download();
+  for (int i = 0; i < 8 * kThreads; ++i) {
+    EXPECT_EQ(result[static_cast<size_t>(i)], static_cast<float>((i / kThreads ^ 1) * kThreads + i % kThreads)) << i;
+  }
+}
+
+TEST_P(cluster_faults, copies_to_another_cta_gone_wrong) {
+  q4fuse_test::guarded_buffer<float> y(8 * kThreads);
+  const auto kind_of = [&](copy_mistake made) {
+    const auto found = run(share_halves_kernel, kHalves, y.data(), made);
+    EXPECT_TRUE(found.has_value()) << static_cast<int>(made);
+    return found.has_value() ? found->kind : fault_kind{};
+  };
+  EXPECT_EQ(kind_of(copy_mistake::no_fence), fault_kind::proxy_fence_missing);
+  EXPECT_EQ(kind_of(copy_mistake::few_bytes), fault_kind::mbarrier_invalid);
+  EXPECT_EQ(kind_of(copy_mistake::many_bytes), fault_kind::barrier_divergence);
+  EXPECT_EQ(kind_of(copy_mistake::no_drain), fault_kind::cluster_memory_gone);
+  const fault_kind early = kind_of(copy_mistake::no_wait);
+  EXPECT_TRUE(early == fault_kind::shared_race || early == fault_kind::shared_unwritten_read);
+}
+
 __global__ void end_before_write_kernel() {
   if (arch::cta_index() % 2 == 1) return;
   planted(), arch::store_cluster(arch::shared_memory() + 4 * arch::thread_index(), 1, 1.0f);

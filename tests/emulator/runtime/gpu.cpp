@@ -165,6 +165,7 @@ void gpu::run_cta(int64_t cta) {
   mbarriers_.clear();
   exited_ = 0;
   exited_of_ = {};
+  ended_with_ = {};
   cluster_accesses_ = {};
   arrivals_ = {};
   warps_.assign(static_cast<size_t>(warps), warp_state{});

@@ -152,8 +152,13 @@ class gpu {
   void mbarrier_init(void* barrier, int arrivals, const site& where);
   void mbarrier_arrive(void* barrier, const site& where) { mbarrier_arrive_expecting(barrier, 0, where); }
   void mbarrier_arrive_expecting(void* barrier, int64_t bytes, const site& where);
+  /// At the barrier in the same place of another CTA of the cluster.
+  void mbarrier_arrive_cluster(void* barrier, int rank, const site& where);
   /// That the running thread copies a tile to shared memory, whose bytes count on a barrier.
   void note_tensor_copy(const void* shared, size_t alignment, void* barrier, int64_t bytes, const site& where);
+  /// Copies to the same place in the memory of another CTA of the cluster. The bytes count on the barrier in the place
+  /// of `barrier` there, and whoever waits for its phase learns of them.
+  void copy_to_cluster(const void* shared, int64_t bytes, int rank, const void* barrier, const site& where);
   void mbarrier_wait(void* barrier, int parity, const site& where);
 
   /// Changes nothing here, but every warp of the warpgroup must ask for the same changes in the same order.
@@ -311,7 +316,11 @@ class gpu {
   void release_warp() { current_->warp->arrived = 0, current_->warp->runnable = ~0u; }
   void block(const char* waits_for, bool at_barrier, const site& where);
   stamp next_interval();
-  mbarrier& initialized(const void* barrier, const site& where);
+  size_t cluster_offset(const void* address, size_t bytes, size_t alignment, int rank, const site& where);
+  mbarrier& initialized(size_t offset, const site& where);
+  void arrive_at(size_t offset, int64_t bytes, const site& where);
+  void end_phase_if_due(size_t offset, const site& where);
+  void require_proxy_fences(size_t offset, size_t bytes, const moment& reader, const site& where);
   void require_past(const mbarrier::phase& phase, fault_kind kind, size_t offset, const site& where) const;
   std::string describe_mbarrier(size_t offset) const;
   void check_register_changes();
@@ -358,8 +367,9 @@ class gpu {
   std::array<barrier_state, kMaxClusterCtas * kCtaBarriers + 1> barriers_;  // the last one is the cluster's
   std::array<std::array<cluster_access, kMaxWarps>, kMaxClusterCtas> cluster_accesses_;  // the latest, by rank and warp
   cluster_arrivals arrivals_;
-  std::array<int, kMaxClusterCtas> exited_of_;  // threads of each CTA
-  std::map<size_t, mbarrier> mbarriers_;        // by offset in the cluster's shared memory
+  std::array<int, kMaxClusterCtas> exited_of_;    // threads of each CTA
+  std::array<past, kMaxClusterCtas> ended_with_;  // what these knew
+  std::map<size_t, mbarrier> mbarriers_;          // by offset in the cluster's shared memory
   int exited_ = 0;
   std::exception_ptr failure_;
   bool unwinding_ = false;

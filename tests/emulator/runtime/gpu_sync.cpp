@@ -202,13 +202,16 @@ void gpu::note_cluster_access(int rank, const site& where) {
   cluster_accesses_[static_cast<size_t>(rank)][static_cast<size_t>(current_->index / kWarpSize)] = {now().now, where};
 }
 
-/// When the last thread of a CTA ends, all accesses of others to its memory must lie in its past. Which thread is the
-/// last depends on the schedule: none may end before.
+/// When the last thread of a CTA ends, all accesses of others to its memory must lie in the past of one of its threads:
+/// it ends when all of them have ended, in whatever order.
 void gpu::check_cluster_accesses() {
-  const moment m = now();
-  for (const cluster_access& access : cluster_accesses_[static_cast<size_t>(current_->rank)]) {
+  const auto rank = static_cast<size_t>(current_->rank);
+  if (request_.cluster_ctas == 1) return;
+  ended_with_[rank].join(*now().known);
+  if (exited_of_[rank] < request_.threads) return;
+  for (const cluster_access& access : cluster_accesses_[rank]) {
     if (access.when == 0 || thread_of(access.when) / request_.threads == current_->rank ||
-        !is_concurrent(access.when, m)) {
+        ended_with_[rank].contains(access.when)) {
       continue;
     }
     fault_report report{fault_kind::cluster_memory_gone};

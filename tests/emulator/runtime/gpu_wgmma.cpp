@@ -92,6 +92,22 @@ void gpu::wgmma_wait(size_t pending_groups, const site& where) {
   waiting.clear();
 }
 
+/// Raises a fault unless whoever wrote each of the bytes has passed a proxy fence since, in the reader's past.
+void gpu::require_proxy_fences(size_t offset, size_t bytes, const moment& reader, const site& where) {
+  for (size_t byte = offset; byte < offset + bytes; ++byte) {
+    const int writer = thread_of(shared_.writer(byte));
+    const std::vector<stamp>& fences = threads_[static_cast<size_t>(writer)].proxy_fences;
+    const size_t needed = shared_.fences_before_write(byte);
+    if (needed < fences.size() && !is_concurrent(fences[needed], reader)) continue;
+    fault_report report{fault_kind::proxy_fence_missing};
+    report.offset = static_cast<int64_t>(byte);
+    report.bytes = static_cast<int>(bytes);
+    report.other_thread = writer;
+    report.detail = "the other side wrote byte " + std::to_string(byte);
+    raise(std::move(report), where);
+  }
+}
+
 /// The 16 bytes at `offset` of an operand, on behalf of one thread of each warp: written, fenced and passed on by a
 /// barrier before the request, and not overwritten since.
 void gpu::read_unit(const warpgroup& threads, const site& where, size_t offset, uint8_t* bytes) {
@@ -106,18 +122,8 @@ void gpu::read_unit(const warpgroup& threads, const site& where, size_t offset, 
     if (!shared_.contains(offset, kUnit, thread.rank) || !shared_.explain_read(offset, kUnit, issued, &report)) {
       raise_of(thread, std::move(report), where);
     }
-    for (size_t byte = offset; byte < offset + kUnit; ++byte) {
-      const int writer = thread_of(shared_.writer(byte));
-      const std::vector<stamp>& fences = threads_[static_cast<size_t>(writer)].proxy_fences;
-      const size_t needed = shared_.fences_before_write(byte);
-      if (needed < fences.size() && !is_concurrent(fences[needed], issued)) continue;
-      report.kind = fault_kind::proxy_fence_missing;
-      report.offset = static_cast<int64_t>(byte);
-      report.other_thread = writer;
-      report.detail = "the other side wrote byte " + std::to_string(byte);
-      raise_of(thread, std::move(report), where);
-    }
     thread_state* const last = std::exchange(current_, &thread);
+    require_proxy_fences(offset, kUnit, issued, where);
     shared_.note_async_read(offset, kUnit, now());
     current_ = last;
   }

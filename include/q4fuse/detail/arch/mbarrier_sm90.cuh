@@ -33,6 +33,21 @@ __device__ __forceinline__ void mbarrier_arrive(void* barrier) {
       : "memory");
 }
 
+/// One arrival at the barrier that is at the same place in the shared memory of the cluster's CTA of rank `rank`, by a
+/// thread that has read what others overwrite then, and used all that it read: what it stored is not passed on.
+template <int kRequired = 90>
+__device__ __forceinline__ void mbarrier_arrive_cluster_after_reads(void* barrier, int rank) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
+      "}" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier))),
+      "r"(rank)
+      : "memory");
+}
+
 /// One arrival, after which the phase also waits for so many bytes of tensor copies. Those may have been asked for
 /// before: the phase cannot end without the arrival.
 template <int kRequired = 90>

@@ -32,6 +32,23 @@ __device__ __forceinline__ void tensor_copy(void* shared, const tensor_map& map,
       : "memory");
 }
 
+/// Copies `bytes`, a multiple of 16, of this CTA's shared memory to the same place in that of the cluster's CTA of rank
+/// `rank`. They count on the barrier that is at the place of `barrier` there. Reads through the proxy of tensor copies
+/// (fence_proxy_async), and what the bytes overwrite must have been read, and passed on to this thread, before.
+template <int kRequired = 90>
+__device__ __forceinline__ void copy_to_cluster(const void* shared, int bytes, int rank, const void* barrier) {
+  static_assert(kTargetHas<kRequired>, "cp.async.bulk needs sm_90");
+  asm volatile(
+      "{\n"
+      ".reg .b32 target, remote;\n"
+      "mapa.shared::cluster.u32 target, %0, %2;\n"
+      "mapa.shared::cluster.u32 remote, %3, %2;\n"
+      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [target], [%0], %1, [remote];\n"
+      "}" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "r"(bytes), "r"(rank), "r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier)))
+      : "memory");
+}
+
 }  // namespace arch
 }  // namespace detail
 Q4FUSE_NAMESPACE_END

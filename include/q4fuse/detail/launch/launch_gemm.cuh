@@ -64,9 +64,9 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     if (shape.n < config::kWarpRows) with_rounds.w.access_bytes = 2;
     return launch(stream_k_kernel<kIndex, Activations>, grid, with_rounds);
   } else {
-    const int64_t tiles = ceil_div(shape.n, config::kTileN) * ceil_div(shape.m, config::kTileM);
+    const int64_t tiles_m = ceil_div(shape.m, config::kTileM);
     grid.cluster_ctas = config::kClusterK;
-    grid.ctas = tiles * grid.cluster_ctas;
+    grid.ctas = ceil_div(shape.n, config::kTileN) * tiles_m * grid.cluster_ctas;
     if constexpr (config::kConfig.family == kernel_family::tile || config::kSharesK) {
       if (arguments.dependent && grid.ctas <= device.sm_count) {
         // Launched while the kernel ahead still runs, two CTAs would share whatever multiprocessor is free first, and
@@ -81,15 +81,21 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
       using warpgroup = warpgroup_config<kIndex, Activations>;
       using portion = typename warpgroup::portion;
       grid.threads = warpgroup::kThreads;
-      // Without a cluster CTAs stay for several tiles.
-      const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas;
-      if (!config::kSharesK && grid.ctas > resident) grid.ctas = resident;
+      if constexpr (!config::kSharesK) {
+        // CTAs stay for several tiles.
+        constexpr int kSharers = warpgroup::kSharers;
+        const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas / kSharers;
+        const int64_t clusters = ceil_div(shape.n, int64_t{config::kTileN} * kSharers) * tiles_m;
+        grid.cluster_ctas = kSharers;
+        grid.ctas = (clusters < resident ? clusters : resident) * kSharers;
+      }
       warpgroup_tensor_maps maps{};
       gemm_arguments with_copies = arguments;
-      with_copies.tensor_copies = encode_tensor_maps(
-          arguments,
-          {config::kTileN, config::kTileM, portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
-          &maps);
+      with_copies.tensor_copies =
+          encode_tensor_maps(arguments,
+                             {config::kTileN, warpgroup::kConvertedTokens, portion::kSourceBlockBytes,
+                              portion::kCopyPairs, portion::kAsTheyAre},
+                             &maps);
       return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
     }
   }

@@ -32,7 +32,8 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
 
   /// `constant` as in warpgroup_layout; row 0 of the warp tile is row `warp_row` of the CTA's.
   __device__ dot_wgmma_s8(const uint8_t* constant, int warp_row)
-      : bias_(arch::make_repeating_wgmma_descriptor(constant)),
+      : bias_{arch::make_repeating_wgmma_descriptor(constant),
+              arch::make_repeating_wgmma_descriptor(constant) ^ kUnusedBits},
         row_offset_((warp_row + arch::lane_index() / 4) * kWeightPieceBytes) {}
 
   /// Adds `pairs` pairs of blocks, of a whole tile. stages.weights() and stages.activations() are those of the pair
@@ -43,12 +44,10 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     stages.acquire();
 #pragma unroll 1
     for (int pair = 0; pair < pairs; ++pair) {
-      // Which unit: for the sake of registers alone.
-      constexpr int kPrepare = Stages::kThroughRegisters ? 4 : 0;
       const token_blocks stage{arch::make_wgmma_descriptor(stages.activations()), stages.scales()};
       make_fragments<0>(stages.weights());
       start<0, 0>(stage);
-      run_units<0, kPrepare>(stage, [&] { make_fragments<1>(stages.weights()); });
+      run_units<0>(stage, [&] { make_fragments<1>(stages.weights()); });
       if (stages.at_end() || pair + 1 == pairs) stages.release();
       if (pair + 1 < pairs) stages.next_pair();
     }
@@ -61,6 +60,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     const uint8_t* scales;
   };
 
+  static constexpr int kPrepareUnit = 3;  ///< for the sake of registers alone
   static constexpr int kUnitTiles = 4;
   static constexpr int kUnitTokens = 8 * kUnitTiles;
   static constexpr int kBlockUnits = kTokenTiles / kUnitTiles * kRowTiles;
@@ -72,8 +72,9 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   static __host__ __device__ constexpr int buffer_of(int block, int unit) { return (block * kBlockUnits + unit) % 2; }
 
   /// Scales unit kUnit of the pair, which runs, and those behind it, each while the next one runs. None is left
-  /// running: across a branch the compiler would serialize them. Calls prepare() for block 1 beside unit kPrepareUnit.
-  template <int kUnit, int kPrepareUnit, class Prepare>
+  /// running: across a branch the compiler would serialize them. Calls prepare() for block 1 beside one of those of
+  /// block 0.
+  template <int kUnit, class Prepare>
   __device__ __forceinline__ void run_units(const token_blocks& stage, const Prepare& prepare) {
     if constexpr (kUnit < 2 * kBlockUnits) {
       constexpr int kNext = kUnit + 1;
@@ -82,7 +83,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
       if constexpr (kNext < 2 * kBlockUnits) start<kNext / kBlockUnits, kNext % kBlockUnits>(stage);
       arch::wgmma_wait < kNext<2 * kBlockUnits ? 1 : 0>();
       scale<kUnit / kBlockUnits, kUnit % kBlockUnits>();
-      run_units<kNext, kPrepareUnit>(stage, prepare);
+      run_units<kNext>(stage, prepare);
     }
   }
 
@@ -91,7 +92,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     constexpr int kOffset = tokens_of(kUnit) * kUnitTokens * arch::kSwizzledRowBytes + kBlock * kQuantBlockBytes;
     auto& dots = dots_[buffer_of(kBlock, kUnit)];
     arch::wgmma_fence();
-    arch::wgmma_m64k32_s8_start<kUnitTokens>(dots, bias_, bias_);
+    arch::wgmma_m64k32_s8_start<kUnitTokens>(dots, bias_[0], bias_[1]);
     arch::wgmma_m64k32_s8<kUnitTokens>(dots, a_[kBlock][rows_of(kUnit)],
                                        arch::advance_wgmma_descriptor(stage.quants, kOffset));
     arch::wgmma_commit();
@@ -116,8 +117,7 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
   template <int kBlock, int kUnit>
   __device__ __forceinline__ void load_token_scales(const token_blocks& stage) {
     if constexpr (rows_of(kUnit) == 0) {
-      constexpr int kTokens = 8 * kTokenTiles;
-      const uint8_t* const scales = stage.scales + (kBlock * kTokens + tokens_of(kUnit) * kUnitTokens) * 4;
+      const uint8_t* const scales = stage.scales + scale_offset(kBlock, tokens_of(kUnit) * kUnitTokens);
 #pragma unroll
       for (int j = 0; j < kUnitTiles / 2; ++j) {
         d8_[j] = arch::load_shared<float4>(scales + (16 * j + arch::lane_index() % 4 * 4) * 4);
@@ -147,7 +147,10 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
     }
   }
 
-  uint64_t bias_;
+  /// Of one place, but with different leading-dimension offsets, which this layout does not use: equal descriptors the
+  /// compiler would put together anew, from the same registers, for every product.
+  static constexpr uint64_t kUnusedBits = uint64_t{3} << 16;
+  uint64_t bias_[2];
   int row_offset_;
   uint32_t a_[2][kRowTiles][4];
   float d4_[2][kRowTiles][2];

@@ -31,11 +31,10 @@ namespace detail Q4FUSE_HIDDEN {
 template <class Policy>
 class full_stages {
  public:
-  __device__ explicit full_stages(bool tensor_copies) : waits_for_weights_(tensor_copies) {}
+  __device__ explicit full_stages(bool tensor_copies) : tensor_copies_(tensor_copies) {}
 
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
-  static constexpr bool kThroughRegisters = Policy::portion::kThroughRegisters;
 
   /// Waits for the first stage of a tile.
   __device__ __forceinline__ void acquire() {
@@ -67,11 +66,11 @@ class full_stages {
     return activations_ + pair_ % kPairs * 2 * Policy::kBlockBytes;
   }
   __device__ __forceinline__ const uint8_t* scales() const {
-    return activations_ + Policy::kTileM * (kWarpgroupRowBytes + pair_ % kPairs * 8);
+    return activations_ + Policy::kTileM * kWarpgroupRowBytes + scale_offset(pair_ % kPairs * 2, 0);
   }
   __device__ __forceinline__ void release() {
     arch::sync_warp();
-    if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::empty(done_));
+    memory::arrive_empty(done_, tensor_copies_);
     done_ = done_ + 1 == memory::kStages ? 0 : done_ + 1;
   }
   /// Passes by the stages of a tile's last piece that lie beyond k.
@@ -87,14 +86,14 @@ class full_stages {
 
  private:
   __device__ __forceinline__ void acquire_weights() {
-    if (waits_for_weights_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
+    if (tensor_copies_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
     weights_ = memory::weights(piece_.slot);
   }
 
   typename memory::place next_;
   int done_ = 0;
   ring_place<Policy::kStages> piece_;
-  bool waits_for_weights_;
+  bool tensor_copies_;
   int pair_ = 0;
   const uint8_t* activations_ = nullptr;
   const uint8_t* weights_ = nullptr;
@@ -120,14 +119,13 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   full_stages<Policy> stages(arguments.tensor_copies);
   if (arguments.dependent) arch::wait_for_dependencies();  // the kernel ahead may still read what was in Y
   const int pairs = memory::pairs(arguments);
-  const int skipped =
-      (memory::padded_pairs(arguments) / memory::kStagePairs) - static_cast<int>(ceil_div(pairs, memory::kStagePairs));
 #pragma unroll 1
   for (tile_walk<Policy> tile; !tile.done(arguments); tile.advance()) {
     typename Policy::dot dot(arch::shared_memory() + memory::kMap.constant, warp_row);
     dot.clear();
     if (!Policy::kSharesK || pairs > 0) dot.multiply(stages, pairs);
-    stages.skip(skipped);
+    stages.skip(memory::padded_pairs(arguments) / memory::kStagePairs -
+                static_cast<int>(ceil_div(pairs, memory::kStagePairs)));
     if constexpr (Policy::kSharesK) {
       leave_rings();
       place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0);

@@ -69,10 +69,12 @@ class activation_tile_copies {
   __device__ __forceinline__ bool copy_next(uint8_t* target, uint8_t* full) {
     if (arguments_.k_blocks == 0 || tile_.done(arguments_)) return false;
     // Computed once a tile where one thread has nothing else to do; elsewhere it would cost a register of all.
-    if (Policy::kConverts || copy_ == 0) first_token_ = static_cast<int>(tile_.first_token(arguments_));
+    if (Policy::kConverts || copy_ == 0) {
+      first_token_ = static_cast<int>(tile_.first_token(arguments_)) + tile_.rank() * Policy::kConvertedTokens;
+    }
     arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
                       first_token_, full);
-    arch::mbarrier_arrive_expecting(full, Policy::kTileM * kRowBytes);
+    arch::mbarrier_arrive_expecting(full, Policy::kConvertedTokens * kRowBytes);
     if (++copy_ == memory::pairs(arguments_) / kPairs) {
       copy_ = 0;
       tile_.advance();
@@ -132,12 +134,15 @@ class copy_converter {
  public:
   using memory = warpgroup_memory<Policy>;
   using Portion = typename Policy::portion;
+  static constexpr int kThreads = Policy::kProducerWarps * kWarpSize;
 
   __device__ copy_converter(const gemm_arguments& arguments, const warpgroup_tensor_maps& maps)
       : arguments_(arguments),
         weights_(arguments, maps.w),
         copies_(arguments, maps.x),
-        activations_(arguments.x, arguments.m, arguments.k_blocks, arch::thread_index()) {}
+        activations_(arguments.x, arguments.m, arguments.k_blocks, arch::thread_index()) {
+    if constexpr (Policy::kSharers > 1) activations_.take_part(tile_walk<Policy>::rank());
+  }
 
   __device__ __forceinline__ void run() {
     // Weights first, since with dependent launch they alone may be touched before the wait.
@@ -165,14 +170,21 @@ class copy_converter {
         arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
         convert<0>(pair_of_copy, memory::activations(place.slot));
         arch::fence_proxy_async();
-        arch::sync_warp();
-        if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::full(place.slot));
+        pass_on(place.slot);
         place.advance();
         if (pair_of_copy + memory::kStagePairs == Portion::kCopyPairs) {
           if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::copy_empty(source_.slot));
           source_.advance();
         }
         if (countdown.next_stage() && asks()) weights_.copy_next();
+      }
+    }
+    if constexpr (Policy::kSharers > 1) {
+      // The CTA must not end while others arrive here, or read what is copied to them.
+#pragma unroll 1
+      for (int i = 0; i < memory::kStages; ++i) {
+        arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
+        place.advance();
       }
     }
   }
@@ -183,6 +195,32 @@ class copy_converter {
   __device__ __forceinline__ void convert(int first, uint8_t* stage) const {
     activations_.template convert_copy<kPair>(memory::copied(source_.slot), first + kPair, stage);
     if constexpr (kPair + 1 < memory::kStagePairs) convert<kPair + 1>(first, stage);
+  }
+
+  /// The stage that all threads have converted their part of, to the CTA's own consumers, and the part to the sharers.
+  __device__ __forceinline__ void pass_on(int slot) const {
+    uint8_t* const full = memory::full(slot);
+    if constexpr (Policy::kSharers == 1) {
+      arch::sync_warp();
+      if (arch::lane_index() == 0) arch::mbarrier_arrive(full);
+    } else {
+      constexpr int kRows = Policy::kConvertedTokens * kWarpgroupRowBytes;
+      constexpr int kScales = Portion::kIntegers ? Policy::kConvertedTokens * kTokenScaleBytes : 0;
+      arch::sync_named(1, kThreads);
+      // Not the thread that asks for copies, which has enough to do.
+      if (arch::thread_index() != kThreads - 1) return;
+      const int rank = tile_walk<Policy>::rank();
+      uint8_t* const stage = memory::activations(slot);
+#pragma unroll
+      for (int i = 1; i < Policy::kSharers; ++i) {
+        const int other = (rank + i) % Policy::kSharers;
+        arch::copy_to_cluster(stage + rank * kRows, kRows, other, full);
+        if constexpr (kScales > 0) {
+          arch::copy_to_cluster(stage + Policy::kSharers * kRows + rank * kScales, kScales, other, full);
+        }
+      }
+      arch::mbarrier_arrive_expecting(full, (Policy::kSharers - 1) * (kRows + kScales));
+    }
   }
 
   /// Whether this is the thread that asks for copies.
@@ -198,7 +236,7 @@ class copy_converter {
   const gemm_arguments& arguments_;
   weight_tile_copies<Policy> weights_;
   activation_tile_copies<Policy> copies_;
-  swizzled_activations<Portion, Policy::kProducerWarps * kWarpSize, Policy::kTileM> activations_;
+  swizzled_activations<Portion, kThreads, Policy::kTileM, Policy::kSharers> activations_;
   ring_place<memory::kCopies> source_;
   ring_place<memory::kCopies> target_;
 };

@@ -169,23 +169,31 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
 
 /// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile.
 constexpr double warpgroup_pair_time(const kernel_config& config, pipeline source, math_mode math) {
-  if (math == math_mode::exact) return source == pipeline::fused ? 2.1 : 1.63;
+  if (math == math_mode::exact) return source == pipeline::fused ? 1.66 : 1.455;
   // Activations as they are, dequantized, and quantized before that.
-  constexpr double kTimes[4][3] = {{0.84, 1.04, 1.46}, {0.46, 0.78, 1.23}, {0.33, 0.60, 1.11}, {0.29, 0.50, 0.80}};
-  const int tile = config.tile_n > 128 ? 0 : config.tile_m > 64 ? 1 : config.tile_m > 32 ? 2 : 3;
+  constexpr double kTimes[5][3] = {
+      {0.67, 0.90, 1.19}, {0.382, 0.77, 1.05}, {0.46, 0.84, 1.23}, {0.33, 0.60, 1.11}, {0.29, 0.50, 0.80}};
+  const int tile = config.tile_n > 128    ? 0
+                   : config.cluster_n > 1 ? 1
+                   : config.tile_m > 64   ? 2
+                   : config.tile_m > 32   ? 3
+                                          : 4;
   return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
 }
 
-/// Microseconds of a warpgroup kernel: those of the pairs of all CTAs of the busiest multiprocessor. Two that share
-/// one convert activations beside each other's products; clusters of four end up on two multiprocessors.
+/// Microseconds of a warpgroup kernel: those of the pairs, and of filling rings and storing sums, of all CTAs of the
+/// busiest multiprocessor. Two that share one convert activations beside each other's products; clusters of four end up
+/// on two multiprocessors. CTAs that share activations have a tile each, needed or not.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
-  const double ctas = rounds_of_ctas(config, shape, device);
+  const int sharers = math == math_mode::direct_fp16 ? 1 : config.cluster_n;
+  const gemm_shape whole_clusters{shape.m, round_up(shape.n, int64_t{config.tile_n} * sharers), shape.k};
+  const double ctas = rounds_of_ctas(config, whole_clusters, device);
   const bool overlap = ctas > 1.0 && warpgroup_ctas(config) > 1 && math != math_mode::direct_fp16;
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
   const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0);
-  return config.cluster_k == 1   ? 4.0 + ctas * pairs * pair
+  return config.cluster_k == 1   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
          : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair
                                  : 8.0 + ctas * pairs * pair * 1.45;
 }

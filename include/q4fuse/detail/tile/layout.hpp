@@ -125,20 +125,29 @@ __host__ __device__ constexpr int scale_place(int token) {
 /// A stage of activations of the warpgroup family has rows of 128 bytes, as wgmma reads them: one pair of blocks of
 /// halves, or two of quants.
 inline constexpr int kWarpgroupRowBytes = 128;
+
+/// And behind the rows, of quants, the scales of their blocks as floats: those of 64 tokens together, so that half of a
+/// stage is two pieces. This is the place of the scale of a token and a block of the stage.
+inline constexpr int kScaleTokens = 64;
+inline constexpr int kTokenScaleBytes = kWarpgroupRowBytes / kQuantBlockBytes * 4;
+__host__ __device__ constexpr int scale_offset(int block, int token) {
+  return token / kScaleTokens * kScaleTokens * kTokenScaleBytes +
+         (block * kScaleTokens + scale_place(token % kScaleTokens)) * 4;
+}
 __host__ __device__ constexpr int warpgroup_stage_pairs(int block_bytes) {
   return kWarpgroupRowBytes / (2 * block_bytes);
 }
-__host__ __device__ constexpr int warpgroup_stages(int block_bytes) {
-  return warpgroup_stage_pairs(block_bytes) == 1 ? 3 : 2;
-}
 /// Room for copies of activations that are to be converted, bytes a token: three of two pairs of Q8_1 blocks, the
-/// fewest that are whole units of 16 bytes, or two of two pairs of blocks of halves.
-__host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes) {
+/// fewest that are whole units of 16 bytes, or two of two pairs of blocks of halves. Where CTAs convert for each other
+/// they copy a part of the tokens each: a further stage takes some of that room.
+__host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes, int sharers) {
+  if (sharers > 1) return 3 * 2 * kFp16BlockBytes;
   return warpgroup_stage_pairs(block_bytes) == 1 ? 3 * 4 * kQ8_1BlockBytes : 2 * 4 * kFp16BlockBytes;
 }
 
 struct warpgroup_layout {
   int activations;
+  int activation_stages;
   int activation_stage;  ///< bytes: rows without padding, then the scales of their blocks, which exact dots alone need
   int copies;            ///< activations as they are in global memory
   int weights;
@@ -148,17 +157,19 @@ struct warpgroup_layout {
   int total;
 };
 
-inline constexpr int kWarpgroupBarriers = 16;
+inline constexpr int kWarpgroupBarriers = 18;
 
-/// `block_bytes` an activation block takes in a row. The sums of a tile whose k is shared take the place of the rings.
+/// `block_bytes` an activation block takes in a row; `sharers` CTAs convert activations for each other. The sums of a
+/// tile whose k is shared take the place of the rings.
 __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages,
-                                                                     int block_bytes, bool shares_k) {
+                                                                     int block_bytes, bool shares_k, int sharers) {
   warpgroup_layout map{};
-  const int scales = block_bytes == kQuantBlockBytes ? kWarpgroupRowBytes / block_bytes * 4 : 0;
+  const int scales = block_bytes == kQuantBlockBytes ? kTokenScaleBytes : 0;
   map.activations = 0;
   map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
-  map.copies = map.activations + warpgroup_stages(block_bytes) * map.activation_stage;
-  map.constant = map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes), 1024));
+  map.activation_stages = warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3;
+  map.copies = map.activations + map.activation_stages * map.activation_stage;
+  map.constant = map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes, sharers), 1024));
   map.weights = map.constant + 1024;
   map.weight_stage = tile_n * kWeightPieceBytes;
   const int rings = map.weights + weight_stages * map.weight_stage;

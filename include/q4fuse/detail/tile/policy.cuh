@@ -51,6 +51,8 @@ struct policy {
   static constexpr int kStages = kConfig.stages;
   static constexpr int kClusterK = kConfig.cluster_k;
   static constexpr bool kSharesK = kClusterK > 1;
+  static constexpr int kClusterN = kConfig.cluster_n;
+  static_assert(kClusterN == 1 || (kConfig.family == kernel_family::warpgroup && !kSharesK), "clusters of one kind");
   static constexpr int kRequiredArch = required_arch(kConfig);
   static constexpr int kWarps = kConfig.warps();
   static constexpr int kThreads = kConfig.threads();

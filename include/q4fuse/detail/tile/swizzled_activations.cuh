@@ -22,16 +22,20 @@ namespace detail Q4FUSE_HIDDEN {
 /// What the threads of the producing warps do with a pair of blocks of all tokens of a tile. A thread has the same
 /// portion of eight elements in every 16th token or so, so that one address and one place in the stage are all it has
 /// to know. FP16 portions are copied asynchronously; Q8_1 portions, which have no alignment for that, wait in
-/// registers. Tokens and blocks that do not exist become zeros.
-template <class Portion, int kThreads, int kTokens>
+/// registers. Tokens and blocks that do not exist become zeros. Where kSharers CTAs share stages, the threads have a
+/// part of the tokens.
+template <class Portion, int kThreads, int kTokens, int kSharers = 1>
 class swizzled_activations {
  private:
   static constexpr int kPortionsPerRow = 2 * kLanesPerBlock;
   static constexpr int kPortionBytes = Portion::kIntegers ? 8 : 16;
   static constexpr int kRowsPerStep = kThreads / kPortionsPerRow;
-  static constexpr int kSteps = kTokens / kRowsPerStep;
+  static constexpr int kSteps = kTokens / kSharers / kRowsPerStep;
   static constexpr int kBatch = kSteps < Portion::kBatch ? kSteps : Portion::kBatch;
-  static_assert(kRowsPerStep % 16 == 0 && kTokens % kRowsPerStep == 0, "swizzle and scales are the same in every step");
+  static_assert(kSharers == 1 || !Portion::kIntegers || kTokens / kSharers % kScaleTokens == 0,
+                "scales of whole parts");
+  static_assert(kRowsPerStep % 16 == 0 && kTokens / kSharers % kRowsPerStep == 0,
+                "swizzle and scales are the same in every step");
 
  public:
   __device__ swizzled_activations(const row_source& source, int64_t tokens, int k_blocks, int thread)
@@ -43,7 +47,13 @@ class swizzled_activations {
     block_ = portion / kLanesPerBlock;
     part_ = portion % kLanesPerBlock;
     place_ = arch::swizzled_offset(token_, portion * kPortionBytes);
-    scale_place_ = kTokens * kWarpgroupRowBytes + (block_ * kTokens + scale_place(token_)) * 4;
+    scale_place_ = kTokens * kWarpgroupRowBytes + scale_offset(block_, token_);
+  }
+
+  /// The threads' tokens are part `part` of a tile.
+  __device__ __forceinline__ void take_part(int part) {
+    place_ += part * kTokens / kSharers * kWarpgroupRowBytes;
+    scale_place_ += part * kTokens / kSharers * kTokenScaleBytes;
   }
 
   /// Copies begin with the first pair of that tile.
@@ -114,7 +124,7 @@ class swizzled_activations {
         if constexpr (Portion::kIntegers) {
           arch::store_shared<uint2>(target, uint2{encoded[i].qs[0], encoded[i].qs[1]});
           const float scale = arch::half_to_float(static_cast<uint16_t>(encoded[i].scale));
-          uint8_t* const scales = stage + scale_place_ + (2 * kPair * kTokens + row) * 4;
+          uint8_t* const scales = stage + scale_place_ + scale_offset(2 * kPair, row);
           if (part_ == Portion::template scale_owner<kTogether>(i)) {
             arch::store_shared<float>(scales, arch::mul_rn(scale, Portion::kScaleFactor));
           }

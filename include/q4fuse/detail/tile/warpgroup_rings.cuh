@@ -25,6 +25,10 @@ template <class Policy, class Portion>
 struct warpgroup_policy : Policy {
   using portion = Portion;
   static constexpr bool kConverts = !Portion::kAsTheyAre;
+  /// CTAs of a cluster, neighbours along n, that each convert a part of the tokens for all of them if those come by
+  /// tensor copies. Where nothing has to be converted they have nothing in common.
+  static constexpr int kSharers = kConverts ? Policy::kClusterN : 1;
+  static constexpr int kConvertedTokens = Policy::kTileM / kSharers;
   static constexpr int kCtas = warpgroup_ctas(Policy::kConfig);
   static constexpr int kProducerWarps = kCtas > 1 ? 4 : Portion::kProducerWarps;
   static constexpr int kThreads = Policy::kThreads + kProducerWarps * kWarpSize;
@@ -56,18 +60,23 @@ struct warpgroup_tensor_maps {
   arch::tensor_map x;  ///< swizzled stages, or tiles that are to be converted
 };
 
-/// The tiles of one CTA, in the order in which it computes them. Knows their index alone: everything else is worth
-/// computing again once a tile, because it would take registers from the sums.
+/// The tiles of one CTA, in the order in which it computes them. Sharers have tiles beside each other, of which the
+/// last one may have no rows. Knows their index alone: everything else is worth computing again once a tile, because it
+/// would take registers from the sums.
 template <class Policy>
 class tile_walk {
  public:
   __device__ __forceinline__ bool done(const gemm_arguments& arguments) const {
     return index_ >= tiles_n(arguments) * tiles_m(arguments);
   }
-  __device__ __forceinline__ void advance() { index_ += static_cast<uint32_t>(arch::cta_count() / Policy::kClusterK); }
+  __device__ __forceinline__ void advance() { index_ += static_cast<uint32_t>(arch::cta_count() / kClusterCtas); }
   __device__ __forceinline__ int64_t first_row(const gemm_arguments& arguments) const {
-    return int64_t{locate(arguments).n} * Policy::kTileN;
+    const int64_t cluster_row = int64_t{locate(arguments).n} * kClusterRows;
+    if constexpr (Policy::kSharers == 1) return cluster_row;
+    return cluster_row + rank() * Policy::kTileN;
   }
+  /// Of the CTA among those that share activations.
+  static __device__ __forceinline__ int rank() { return static_cast<int>(arch::cta_index() % Policy::kSharers); }
   /// The last tile of many tokens ends with them, because copies of tokens that do not exist take longer than of those
   /// that do: it begins with some of the tile before, which it does not store.
   __device__ __forceinline__ int64_t first_token(const gemm_arguments& arguments) const {
@@ -80,8 +89,11 @@ class tile_walk {
   }
 
  private:
+  static constexpr int kClusterCtas = Policy::kClusterK * Policy::kSharers;
+  static constexpr int kClusterRows = Policy::kTileN * Policy::kSharers;
+
   static __device__ __forceinline__ uint32_t tiles_n(const gemm_arguments& arguments) {
-    return static_cast<uint32_t>(ceil_div(arguments.n, Policy::kTileN));
+    return static_cast<uint32_t>(ceil_div(arguments.n, kClusterRows));
   }
   static __device__ __forceinline__ uint32_t tiles_m(const gemm_arguments& arguments) {
     return static_cast<uint32_t>(ceil_div(arguments.m, Policy::kTileM));
@@ -90,7 +102,7 @@ class tile_walk {
     return rasterize(index_, tiles_n(arguments), tiles_m(arguments), kBandTokens / Policy::kTileM);
   }
 
-  uint32_t index_ = static_cast<uint32_t>(arch::cta_index() / Policy::kClusterK);
+  uint32_t index_ = static_cast<uint32_t>(arch::cta_index() / kClusterCtas);
 };
 
 /// Shared memory of a warpgroup kernel. Everything moves in pairs of blocks. A tile has whole pieces of k: stages that
@@ -99,16 +111,16 @@ template <class Policy>
 class warpgroup_memory {
  public:
   static constexpr bool kConverts = Policy::kConverts;
-  static constexpr warpgroup_layout kMap =
-      make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kSharesK);
+  static constexpr warpgroup_layout kMap = make_warpgroup_layout(
+      Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kSharesK, Policy::kClusterN);
   static constexpr int kStagePairs = warpgroup_stage_pairs(Policy::kBlockBytes);
   static constexpr int kPiecePairs = kPieceBlocks / 2;
-  /// Activations that are multiplied as they are need no place for copies: it holds two more stages.
-  static constexpr int kStages = warpgroup_stages(Policy::kBlockBytes) + (kConverts ? 0 : 2);
+  /// Activations that are multiplied as they are need no place for copies: it holds more stages.
+  static constexpr int kStages = kConverts ? kMap.activation_stages : 5;
   static_assert(kConverts || kMap.activations + kStages * kMap.activation_stage <= kMap.weights, "room for those");
   using Portion = typename Policy::portion;
-  static constexpr int kCopies = Portion::kCopies;
-  static constexpr int kCopyBytes = Policy::kTileM * Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
+  static constexpr int kCopies = Policy::kSharers > 1 ? 3 : Portion::kCopies;
+  static constexpr int kCopyBytes = Policy::kConvertedTokens * Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
   static_assert(kMap.copies + kCopies * kCopyBytes <= kMap.constant, "room for all of them");
   static_assert(!kConverts || Portion::kCopyPairs >= kStagePairs, "a stage is not put together from several copies");
   static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
@@ -153,10 +165,12 @@ class warpgroup_memory {
   /// By all threads.
   static __device__ __forceinline__ void prepare(const gemm_arguments& arguments) {
     if (arch::thread_index() == 0) {
+      const int sharers = arguments.tensor_copies ? Policy::kSharers : 1;
+      const bool one_passes_on = arguments.tensor_copies && (!kConverts || Policy::kSharers > 1);
 #pragma unroll
       for (int slot = 0; slot < kStages; ++slot) {
-        arch::mbarrier_init(full(slot), !kConverts && arguments.tensor_copies ? 1 : Policy::kProducerWarps);
-        arch::mbarrier_init(empty(slot), Policy::kWarps);
+        arch::mbarrier_init(full(slot), one_passes_on ? 1 : Policy::kProducerWarps);
+        arch::mbarrier_init(empty(slot), Policy::kWarps * sharers);
       }
 #pragma unroll
       for (int slot = 0; slot < Policy::kStages; ++slot) arch::mbarrier_init(weights_full(slot), 1);
@@ -174,7 +188,21 @@ class warpgroup_memory {
                                 uint4{kBiasOperand, kBiasOperand, kBiasOperand, kBiasOperand});
       arch::fence_proxy_async();
     }
-    arch::sync_cta();
+    if constexpr (Policy::kSharers > 1) {
+      arch::sync_cluster();
+    } else {
+      arch::sync_cta();
+    }
+  }
+
+  /// A warp's arrival where it has used a stage: in all CTAs that convert a part of it.
+  static __device__ __forceinline__ void arrive_empty(int slot, bool shared) {
+    const int lane = arch::lane_index();
+    if (Policy::kSharers > 1 && shared) {
+      if (lane < Policy::kSharers) arch::mbarrier_arrive_cluster_after_reads(empty(slot), lane);
+    } else if (lane == 0) {
+      arch::mbarrier_arrive(empty(slot));
+    }
   }
 };
 

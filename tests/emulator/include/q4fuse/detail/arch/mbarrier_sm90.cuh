@@ -19,6 +19,13 @@ void mbarrier_arrive(void* barrier, site where = site::here()) {
   q4fuse_emulator::device.mbarrier_arrive(barrier, where);
 }
 
+/// Orders what the caller answers for as a release would.
+template <int kRequired = 90>
+void mbarrier_arrive_cluster_after_reads(void* barrier, int rank, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
+  q4fuse_emulator::device.mbarrier_arrive_cluster(barrier, rank, where);
+}
+
 template <int kRequired = 90>
 void mbarrier_arrive_expecting(void* barrier, int bytes, site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");

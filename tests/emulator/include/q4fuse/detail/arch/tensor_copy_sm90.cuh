@@ -39,5 +39,11 @@ void tensor_copy(void* shared, const tensor_map& map, int column, int row, void*
   fence_proxy_async();
 }
 
+template <int kRequired = 90>
+void copy_to_cluster(const void* shared, int bytes, int rank, const void* barrier, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "cp.async.bulk needs sm_90");
+  q4fuse_emulator::device.copy_to_cluster(shared, bytes, rank, barrier, where);
+}
+
 }  // namespace detail::arch
 Q4FUSE_NAMESPACE_END
