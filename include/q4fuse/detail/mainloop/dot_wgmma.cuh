@@ -29,26 +29,33 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   __device__ dot_wgmma(const uint8_t* /*constant*/, int warp_row) : row_offset_(warp_row * kWeightPieceBytes) {}
 
   /// As of dot_wgmma_s8. One group of products, of one block, always runs; each has one wait, after which its fragments
-  /// are made anew. Bytes are read before the wait, so that their latency passes during it.
+  /// are made anew. Bytes are read before the wait, so that their latency passes during it, or, with registers to
+  /// spare, before the products ahead of it are started.
   template <class Stages>
   __device__ __forceinline__ void multiply(Stages& stages, int pairs) {
+    constexpr bool kAhead = Stages::kRegistersToSpare;
     stages.acquire();
     raw_.load(stages.weights() + row_offset_);
     make_weight_fragments(a_[0], raw_);
+    if constexpr (kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
 #pragma unroll 1
     for (int pair = 0; pair < pairs; ++pair) {
       const uint64_t stage = arch::make_wgmma_descriptor(stages.activations());
       start<0>(stage);
-      raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
+      if constexpr (!kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
       arch::wgmma_wait<1>();
       if (pair > 0) stages.release();
       make_weight_fragments(a_[1], raw_);
+      const bool more = pair + 1 < pairs;
+      const bool ahead = kAhead && more && !stages.at_end_of_piece();
+      if (ahead) raw_.load(stages.weights() + row_offset_ + kPairBytes);
       start<1>(stage);
-      if (pair + 1 < pairs) {
+      if (more) {
         stages.next_pair();
-        raw_.load(stages.weights() + row_offset_);
+        if (!ahead) raw_.load(stages.weights() + row_offset_);
         arch::wgmma_wait<1>();
         make_weight_fragments(a_[0], raw_);
+        if constexpr (kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
       }
     }
     finish();

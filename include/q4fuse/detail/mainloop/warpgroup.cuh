@@ -35,6 +35,8 @@ class full_stages {
 
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
+  /// Of the threads that multiply.
+  static constexpr bool kRegistersToSpare = Policy::kProducerWarps < 8 && Policy::kWarpRows > 16;
 
   /// Waits for the first stage of a tile.
   __device__ __forceinline__ void acquire() {
@@ -46,6 +48,8 @@ class full_stages {
   }
   /// Whether the next pair is in another stage.
   __device__ __forceinline__ bool at_end() const { return (pair_ + 1) % kPairs == 0; }
+  /// And in another piece of weights.
+  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + 1 == kPieceBlocks / 2; }
   __device__ __forceinline__ void next_pair() {
     ++pair_;
     weights_ += kPairBytes;

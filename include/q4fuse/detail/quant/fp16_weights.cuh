@@ -36,7 +36,7 @@ struct fp16_weights {
 };
 
 /// d * (q - 8), rounded once.
-__device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uint32_t scale) {
+__device__ __forceinline__ fp16_weights dequantize_q4_0(uint32_t two_quants, uint32_t scale) {
   const uint32_t quants = arch::byte_permute(two_quants, 0, 0x4140);
   return {arch::mul_rn_f16x2(low_nibbles_f16(quants), scale), arch::mul_rn_f16x2(high_nibbles_f16(quants), scale)};
 }
@@ -45,8 +45,9 @@ __device__ __forceinline__ fp16_weights dequantize_q4_0(uint16_t two_quants, uin
 /// 2t, 2t + 1 and 8 + 2t, 9 + 2t of both groups of 16, which are the low and the high nibbles of the same four bytes.
 template <int kRowTiles>
 struct raw_fragments {
-  uint16_t scale[kRowTiles][2];
-  uint16_t quants[kRowTiles][2][2];
+  // Of 16 bits each, in 32: the compiler would clear the rest of the register again before every use.
+  uint32_t scale[kRowTiles][2];
+  uint32_t quants[kRowTiles][2][2];
 
   /// Row 0 has the block at `block`.
   __device__ __forceinline__ void load(const uint8_t* block) {
@@ -73,7 +74,7 @@ __device__ __forceinline__ void make_weight_fragments(uint32_t (&a)[kRowTiles][2
   for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint32_t scale = arch::duplicate_half(raw.scale[i][half]);
+      const uint32_t scale = arch::duplicate_half(static_cast<uint16_t>(raw.scale[i][half]));
 #pragma unroll
       for (int eight = 0; eight < 2; ++eight) {
         const fp16_weights w = dequantize_q4_0(raw.quants[i][half][eight], scale);
