@@ -46,6 +46,8 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
                                            {2, 3, 32 * (piece * (config.stages + 1) - 1)},
                                            {1, 17, 32 * (piece * ring + 1)}};
     if (stream_k) shapes.push_back(shape_of_several_rounds(config, device));
+    // Clusters that walk over tiles, the last one with nothing to do for one of its CTAs.
+    if (config.cluster_n > 1) shapes.push_back({1, 2 * config.cluster_n * tile_n + 1, 32 * piece});
     return shapes;
   }
   std::set<std::tuple<int64_t, int64_t, int64_t>> shapes;
@@ -75,6 +77,10 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   // More row tiles than multiprocessors: a CTA that walks over tiles takes several.
   shapes.insert({1, (device.sm_count + 1) * tile_n + 1, 32 * piece});
   if (weight_bound || stream_k) shapes.insert({some_m, (2 * device.sm_count + 1) * tile_n - 1, some_k});
+  if (config.cluster_n > 1) {
+    shapes.insert({some_m, config.cluster_n * tile_n + 5, 32 * piece * ring});
+    shapes.insert({1, (device.sm_count + config.cluster_n) * tile_n + 1, 32 * piece * 2});
+  }
   if (stream_k) {
     const q4fuse::gemm_shape rounds = shape_of_several_rounds(config, device);
     shapes.insert({rounds.m, rounds.n, rounds.k});
