@@ -30,6 +30,12 @@ __device__ __forceinline__ int keep(int value) {
   return value;
 }
 
+/// The value, as if it became known here: what follows from it is not computed ahead, to wait in registers.
+__device__ __forceinline__ int64_t fresh(int64_t value) {
+  asm volatile("" : "+l"(value));
+  return value;
+}
+
 /// Every thread of the CTA must arrive.
 __device__ __forceinline__ void sync_cta() { __syncthreads(); }
 /// `threads` threads, whole warps, must arrive at named barrier `barrier` (1 to 15; sync_cta is barrier 0).

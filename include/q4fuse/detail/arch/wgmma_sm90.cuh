@@ -38,15 +38,16 @@ __device__ __forceinline__ constexpr int swizzled_offset(int row, int byte) {
 /// leading-dimension offset, which swizzled K-major layouts do not use, 32-45 the stride from eight rows to the next
 /// eight, each in units of 16 bytes; bits 49-51 the base offset, 0 as the rows begin at a multiple of 1024; bits 62-63
 /// the swizzle, 1 for 128 bytes. `tile` may point 32, 64 or 96 bytes into the first row, for later columns of k.
+/// Addresses of shared memory have 18 bits: masked all the same, they would be masked again after every addition.
 __device__ __forceinline__ uint64_t make_wgmma_descriptor(const void* tile) {
   constexpr uint64_t kStride = kSwizzledTileAlignment >> 4;
-  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(tile)) & 0x3FFFF;
+  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(tile));
   return address >> 4 | uint64_t{1} << 16 | kStride << 32 | uint64_t{1} << 62;
 }
 
 /// The same for an operand whose rows are all those of one group of eight.
 __device__ __forceinline__ uint64_t make_repeating_wgmma_descriptor(const void* eight_rows) {
-  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(eight_rows)) & 0x3FFFF;
+  const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(eight_rows));
   return address >> 4 | uint64_t{1} << 16 | uint64_t{1} << 62;
 }
 

@@ -30,8 +30,10 @@ __device__ __forceinline__ void store_output(const gemm_arguments& arguments, in
 template <bool kAll, class Dot>
 __device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments& arguments, int64_t first_row,
                                            int64_t first_token, int64_t own_token) {
+  // Computed ahead of a loop over tiles, its multiples would take ten registers from the sums.
+  const int64_t ldy = arch::fresh(arguments.ldy);
   const int64_t row = first_row + Dot::first_row();
-  float* lane = arguments.y + (first_token + Dot::first_token()) * arguments.ldy + row;
+  float* lane = arguments.y + (first_token + Dot::first_token()) * ldy + row;
   // Tokens are counted from the first own one, and those beyond the tile do not matter: 32 bits are enough.
   const int64_t rows_left = arguments.n - row;
   const int64_t tokens_left = arguments.m > own_token ? arguments.m - own_token : 0;
@@ -41,11 +43,11 @@ __device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments&
   dot.for_each_by_tile(
       [&](int i, int j, float sum) {
         if (kAll || (i < rows && static_cast<unsigned>(token + j) < tokens)) {
-          arch::store_global<float>(lane + j * arguments.ldy + i, arch::mul_rn(sum, Dot::kSumScale));
+          arch::store_global<float>(lane + j * ldy + i, arch::mul_rn(sum, Dot::kSumScale));
         }
       },
       [&] {
-        lane += 8 * arguments.ldy;
+        lane += 8 * ldy;
         token += 8;
       });
 }

@@ -36,6 +36,7 @@ inline int warp_index(site where = site::here()) {
 inline int64_t cta_index() { return q4fuse_emulator::device.cta_index(); }
 inline int64_t cta_count() { return q4fuse_emulator::device.cta_count(); }
 
+inline int64_t fresh(int64_t value) { return value; }
 inline int keep(int value) { return value; }
 
 inline void sync_cta(site where = site::here()) { q4fuse_emulator::device.sync_cta(where); }
