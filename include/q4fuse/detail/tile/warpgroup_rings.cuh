@@ -2,6 +2,7 @@
 
 // What the specialized warps of the warpgroup family share: tiles, rings and their barriers.
 
+#include <q4fuse/detail/arch/cluster_sm90.cuh>
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/tensor_copy_sm90.cuh>
