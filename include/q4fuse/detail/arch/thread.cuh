@@ -17,6 +17,12 @@ inline constexpr uint32_t kFullWarp = 0xFFFFFFFFu;
 /// Index of the thread in its CTA. Blocks are one-dimensional.
 __device__ __forceinline__ int thread_index() { return static_cast<int>(threadIdx.x); }
 __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) & 31; }
+/// The same, read where it is used: what follows from it is not computed ahead, to wait in registers.
+__device__ __forceinline__ int fresh_lane_index() {
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index & 31;
+}
 /// Index of the warp in its CTA, read from lane 0 so that the compiler knows it to be uniform.
 __device__ __forceinline__ int warp_index() { return __shfl_sync(kFullWarp, static_cast<int>(threadIdx.x) >> 5, 0); }
 /// Index of the CTA and number of CTAs. Grids are one-dimensional: no 65535 limit.

@@ -51,7 +51,7 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
       if (ahead) raw_.load(stages.weights() + row_offset_ + kPairBytes);
       start<1>(stage);
       if (more) {
-        stages.next_pair();
+        stages.next();
         if (!ahead) raw_.load(stages.weights() + row_offset_);
         arch::wgmma_wait<1>();
         make_weight_fragments(a_[0], raw_);

@@ -36,99 +36,108 @@ class dot_wgmma_s8 : public warp_tile_sums<kRowTiles, kTokenTiles> {
               arch::make_repeating_wgmma_descriptor(constant) ^ kUnusedBits},
         row_offset_((warp_row + arch::lane_index() / 4) * kWeightPieceBytes) {}
 
-  /// Adds `pairs` pairs of blocks, of a whole tile. stages.weights() and stages.activations() are those of the pair
-  /// that comes next, once stages.next_pair() has been called; stages.release() says that all products with a stage
-  /// that next_pair() left are done.
+  /// Adds `pairs` pairs of blocks, of a whole tile; those of a last stage that do not exist are zeros. stages.weights()
+  /// and stages.activations() are those of the pairs that come next, Stages::kPairsAtOnce, once stages.next() has been
+  /// called; stages.release() says that all products with a stage that next() leaves are done.
   template <class Stages>
   __device__ __forceinline__ void multiply(Stages& stages, int pairs) {
+    constexpr int kPairs = Stages::kPairsAtOnce;
     stages.acquire();
 #pragma unroll 1
-    for (int pair = 0; pair < pairs; ++pair) {
-      const token_blocks stage{arch::make_wgmma_descriptor(stages.activations()), stages.scales()};
-      make_fragments<0>(stages.weights());
-      start<0, 0>(stage);
-      run_units<0>(stage, [&] { make_fragments<1>(stages.weights()); });
-      if (stages.at_end() || pair + 1 == pairs) stages.release();
-      if (pair + 1 < pairs) stages.next_pair();
+    for (int pair = 0; pair < pairs; pair += kPairs) {
+      const block_source source{stages.weights(), arch::make_wgmma_descriptor(stages.activations()), stages.scales()};
+      make_fragments<0>(source);
+      start<0>(source);
+      run_units<0, 2 * kPairs>(source);
+      const bool more = pair + kPairs < pairs;
+      if (stages.at_end() || !more) stages.release();
+      if (more) stages.next();
     }
   }
 
  private:
-  /// A pair of blocks of all tokens.
-  struct token_blocks {
+  /// Blocks of all tokens and rows.
+  struct block_source {
+    const uint8_t* weights;
     uint64_t quants;  ///< descriptor
     const uint8_t* scales;
   };
 
-  static constexpr int kPrepareUnit = 3;  ///< by measurement: from Q8_1 units 0 and 6 take 1 % longer
+  static constexpr int kPrepareUnit = 3;  ///< by measurement: units 1 and 2 are slower or spill, 0 and 4 to 6 no faster
   static constexpr int kUnitTiles = 4;
   static constexpr int kUnitTokens = 8 * kUnitTiles;
   static constexpr int kBlockUnits = kTokenTiles / kUnitTiles * kRowTiles;
   static_assert(kTokenTiles % kUnitTiles == 0 && kBlockUnits > 4, "whole units, and one beside which to prepare");
 
-  /// Row tiles change fastest: the scales of the tokens serve all of them.
-  static __host__ __device__ constexpr int tokens_of(int unit) { return unit / kRowTiles; }
+  /// Units of a block follow those of the block before. Row tiles change fastest: the scales of the tokens serve all of
+  /// them.
+  static __host__ __device__ constexpr int block_of(int unit) { return unit / kBlockUnits; }
+  static __host__ __device__ constexpr int tokens_of(int unit) { return unit % kBlockUnits / kRowTiles; }
   static __host__ __device__ constexpr int rows_of(int unit) { return unit % kRowTiles; }
-  static __host__ __device__ constexpr int buffer_of(int block, int unit) { return (block * kBlockUnits + unit) % 2; }
 
-  /// Scales unit kUnit of the pair, which runs, and those behind it, each while the next one runs. None is left
-  /// running: across a branch the compiler would serialize them. Calls prepare() for block 1 beside one of those of
-  /// block 0.
-  template <int kUnit, class Prepare>
-  __device__ __forceinline__ void run_units(const token_blocks& stage, const Prepare& prepare) {
-    if constexpr (kUnit < 2 * kBlockUnits) {
+  /// Scales unit kUnit of kBlocks blocks, which runs, and those behind it, each while the next one runs. None is left
+  /// running: across a branch the compiler would serialize them. The fragments of a block are made beside a unit of the
+  /// one before.
+  template <int kUnit, int kBlocks>
+  __device__ __forceinline__ void run_units(const block_source& source) {
+    constexpr int kUnits = kBlocks * kBlockUnits;
+    if constexpr (kUnit < kUnits) {
       constexpr int kNext = kUnit + 1;
-      load_token_scales<kUnit / kBlockUnits, kUnit % kBlockUnits>(stage);
-      if constexpr (kUnit == kPrepareUnit) prepare();
-      if constexpr (kNext < 2 * kBlockUnits) start<kNext / kBlockUnits, kNext % kBlockUnits>(stage);
-      arch::wgmma_wait < kNext<2 * kBlockUnits ? 1 : 0>();
-      scale<kUnit / kBlockUnits, kUnit % kBlockUnits>();
-      run_units<kNext>(stage, prepare);
+      constexpr int kNextBlock = block_of(kUnit) + 1;
+      load_token_scales<kUnit>(source);
+      if constexpr (kUnit % kBlockUnits == kPrepareUnit && kNextBlock < kBlocks) make_fragments<kNextBlock>(source);
+      if constexpr (kNext < kUnits) start<kNext>(source);
+      arch::wgmma_wait < kNext<kUnits ? 1 : 0>();
+      scale<kUnit>();
+      run_units<kNext, kBlocks>(source);
     }
   }
 
-  template <int kBlock, int kUnit>
-  __device__ __forceinline__ void start(const token_blocks& stage) {
-    constexpr int kOffset = tokens_of(kUnit) * kUnitTokens * arch::kSwizzledRowBytes + kBlock * kQuantBlockBytes;
-    auto& dots = dots_[buffer_of(kBlock, kUnit)];
+  template <int kUnit>
+  __device__ __forceinline__ void start(const block_source& source) {
+    constexpr int kOffset =
+        tokens_of(kUnit) * kUnitTokens * arch::kSwizzledRowBytes + block_of(kUnit) * kQuantBlockBytes;
+    auto& dots = dots_[kUnit % 2];
     arch::wgmma_fence();
     arch::wgmma_m64k32_s8_start<kUnitTokens>(dots, bias_[0], bias_[1]);
-    arch::wgmma_m64k32_s8<kUnitTokens>(dots, a_[kBlock][rows_of(kUnit)],
-                                       arch::advance_wgmma_descriptor(stage.quants, kOffset));
+    arch::wgmma_m64k32_s8<kUnitTokens>(dots, a_[block_of(kUnit) % 2][rows_of(kUnit)],
+                                       arch::advance_wgmma_descriptor(source.quants, kOffset));
     arch::wgmma_commit();
   }
 
   template <int kBlock>
-  __device__ __forceinline__ void make_fragments(const uint8_t* weights) {
-    const int t = arch::lane_index() % 4;
+  __device__ __forceinline__ void make_fragments(const block_source& source) {
+    const int t = arch::fresh_lane_index() % 4;
 #pragma unroll
     for (int i = 0; i < kRowTiles; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const uint8_t* const pair = weights + row_offset_ + (16 * i + 8 * half) * kWeightPieceBytes;
-        const uint32_t quants = load_quants<kBlock>(pair, t);
-        a_[kBlock][i][half] = low_nibbles_x16(quants);
-        a_[kBlock][i][half + 2] = high_nibbles_x16(quants);
-        d4_[kBlock][i][half] = arch::mul_rn(load_weight_scale<kBlock>(pair), kSubnormalWeightFactor);
+        const uint8_t* const pair =
+            source.weights + row_offset_ + (16 * i + 8 * half) * kWeightPieceBytes + kBlock / 2 * kPairBytes;
+        const uint32_t quants = load_quants<kBlock % 2>(pair, t);
+        a_[kBlock % 2][i][half] = low_nibbles_x16(quants);
+        a_[kBlock % 2][i][half + 2] = high_nibbles_x16(quants);
+        d4_[kBlock % 2][i][half] = arch::mul_rn(load_weight_scale<kBlock % 2>(pair), kSubnormalWeightFactor);
       }
     }
   }
 
-  template <int kBlock, int kUnit>
-  __device__ __forceinline__ void load_token_scales(const token_blocks& stage) {
+  template <int kUnit>
+  __device__ __forceinline__ void load_token_scales(const block_source& source) {
     if constexpr (rows_of(kUnit) == 0) {
-      const uint8_t* const scales = stage.scales + scale_offset(kBlock, tokens_of(kUnit) * kUnitTokens);
+      const uint8_t* const scales = source.scales + scale_offset(block_of(kUnit), tokens_of(kUnit) * kUnitTokens);
 #pragma unroll
       for (int j = 0; j < kUnitTiles / 2; ++j) {
-        d8_[j] = arch::load_shared<float4>(scales + (16 * j + arch::lane_index() % 4 * 4) * 4);
+        d8_[j] = arch::load_shared<float4>(scales + (16 * j + arch::fresh_lane_index() % 4 * 4) * 4);
       }
     }
   }
 
-  template <int kBlock, int kUnit>
+  template <int kUnit>
   __device__ __forceinline__ void scale() {
     constexpr int i = rows_of(kUnit);
-    auto& dots = dots_[buffer_of(kBlock, kUnit)];
+    constexpr int kBlock = block_of(kUnit) % 2;
+    auto& dots = dots_[kUnit % 2];
 #pragma unroll
     for (int d = 0; d < kUnitTokens / 2; ++d) arch::wgmma_release(dots[d]);
     // Not kept from unit to unit: registers are scarcer than operations.

@@ -35,6 +35,8 @@ class full_stages {
 
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
+  /// Those that are multiplied between two visits here. Of kernels that share k whole stages do not fit the registers.
+  static constexpr int kPairsAtOnce = Policy::kSharesK ? 1 : kPairs;
   /// Of the threads that multiply.
   static constexpr bool kRegistersToSpare = Policy::kProducerWarps < 8 && Policy::kWarpRows > 16;
 
@@ -46,14 +48,15 @@ class full_stages {
     pair_ = 0;
     acquire_weights();
   }
-  /// Whether the next pair is in another stage.
-  __device__ __forceinline__ bool at_end() const { return (pair_ + 1) % kPairs == 0; }
+  /// Whether the next pairs are in another stage.
+  __device__ __forceinline__ bool at_end() const { return kWhole || (pair_ + kPairsAtOnce) % kPairs == 0; }
   /// And in another piece of weights.
-  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + 1 == kPieceBlocks / 2; }
-  __device__ __forceinline__ void next_pair() {
-    ++pair_;
-    weights_ += kPairBytes;
-    if (pair_ % kPairs == 0) {
+  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + kPairsAtOnce == kPieceBlocks / 2; }
+  __device__ __forceinline__ void next() {
+    const bool stage_ends = at_end();
+    pair_ += kPairsAtOnce;
+    weights_ += kPairsAtOnce * kPairBytes;
+    if (stage_ends) {
       arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
       activations_ = memory::activations(next_.slot);
       next_.advance();
@@ -64,13 +67,13 @@ class full_stages {
       }
     }
   }
+  /// Of the first block of the pairs.
   __device__ __forceinline__ const uint8_t* weights() const { return weights_; }
-  /// Of the pair's first block.
   __device__ __forceinline__ const uint8_t* activations() const {
-    return activations_ + pair_ % kPairs * 2 * Policy::kBlockBytes;
+    return activations_ + pair_of_stage() * 2 * Policy::kBlockBytes;
   }
   __device__ __forceinline__ const uint8_t* scales() const {
-    return activations_ + Policy::kTileM * kWarpgroupRowBytes + scale_offset(pair_ % kPairs * 2, 0);
+    return activations_ + Policy::kTileM * kWarpgroupRowBytes + scale_offset(pair_of_stage() * 2, 0);
   }
   __device__ __forceinline__ void release() {
     arch::sync_warp();
@@ -89,6 +92,9 @@ class full_stages {
   }
 
  private:
+  static constexpr bool kWhole = kPairsAtOnce == kPairs;
+  __device__ __forceinline__ int pair_of_stage() const { return kWhole ? 0 : pair_ % kPairs; }
+
   __device__ __forceinline__ void acquire_weights() {
     if (tensor_copies_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
     weights_ = memory::weights(piece_.slot);

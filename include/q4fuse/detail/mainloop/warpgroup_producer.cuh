@@ -92,13 +92,12 @@ class producer {
   }
 
  private:
-  /// Converts pairs kPair to kStagePairs - 1 of a stage, of which `pairs_left` lie within k, and copies those to come
-  /// into the places that become free.
+  /// Converts pairs kPair to kStagePairs - 1 of a stage, if any of its pairs, of which `pairs_left` are left, lies
+  /// within k, and copies those to come into the places that become free.
   template <int kPair>
   __device__ __forceinline__ void convert(int pairs_left, int& copied, int slot) {
     wait_for_copies<kAhead - 1>();
-    if (kPair < pairs_left)
-      activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
+    if (pairs_left > 0) activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
     copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
     // Not ahead of the fence, which would wait for loads.
     if constexpr (kPair + 1 < memory::kStagePairs || !Portion::kThroughRegisters) copy();
@@ -110,7 +109,7 @@ class producer {
     copy_weights();
     if (!copies_.tile.done(arguments_)) {
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
-      if (copies_.pair * 2 < arguments_.k_blocks) {
+      if (copies_.pair / memory::kStagePairs * memory::kStagePairs * 2 < arguments_.k_blocks) {
         activations_.fetch(kConverts ? memory::copied_pair(target_.slot) : memory::activations(target_.slot));
       }
       target_.advance();

@@ -29,6 +29,7 @@ T shuffle(const char* name, T value, int argument, const Source& source, const s
 
 inline int thread_index() { return q4fuse_emulator::device.thread_index(); }
 inline int lane_index() { return thread_index() & 31; }
+inline int fresh_lane_index() { return lane_index(); }
 inline int warp_index(site where = site::here()) {
   return shuffle(
       "warp_index", thread_index() >> 5, 0, [](int, int source) { return source; }, where);
