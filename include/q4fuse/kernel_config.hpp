@@ -115,6 +115,7 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 1, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 64, 2, 2, 1, 3},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 128, 128, 4, 2, 1, 3},
@@ -149,11 +150,11 @@ constexpr bool is_wgmma(dot_instruction instruction) {
 }
 
 /// What other kernels do better where there are clusters and wgmma: dp4a for many tokens, tiles of halves on mma.sync,
-/// and small ones of integers.
+/// and of integers small ones and square ones.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
   if (config.instruction == dot_instruction::dp4a) return config.tile_m > 4;
   if (config.family != kernel_family::tile) return false;
-  return config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64;
+  return config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64 || config.tile_m == 128;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits

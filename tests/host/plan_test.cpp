@@ -384,11 +384,13 @@ TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
     const bool needs_wgmma = config.instruction == dot_instruction::wgmma_m64k16_f16 ||
                              config.instruction == dot_instruction::wgmma_m64k32_s8;
     EXPECT_EQ(needs_wgmma, config.family == kernel_family::warpgroup) << to_string(config);
-    // Its tiles replace those of halves on mma.sync, stream-K small ones, and tensor cores dp4a from five tokens on.
-    const bool replaced = config.instruction == dot_instruction::dp4a
-                              ? config.tile_m > 4
-                              : config.family == kernel_family::tile &&
-                                    (config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64);
+    // Its tiles replace those of halves on mma.sync and square ones, stream-K small ones, and tensor cores dp4a from
+    // five tokens on.
+    const bool replaced =
+        config.instruction == dot_instruction::dp4a
+            ? config.tile_m > 4
+            : config.family == kernel_family::tile && (config.instruction == dot_instruction::mma_m16n8k16_f16 ||
+                                                       config.tile_n == 64 || config.tile_n == config.tile_m);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, true}), !replaced) << to_string(config);
     EXPECT_EQ(can_run(config, {1, 1, 32}, {132, 90, 227 * kKib, false}), !needs_wgmma) << to_string(config);
   }

@@ -167,9 +167,13 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
 }
 
-/// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile.
+/// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile, and either
+/// convert activations for each other or share k.
 constexpr double warpgroup_pair_time(const kernel_config& config, pipeline source, math_mode math) {
-  if (math == math_mode::exact) return source == pipeline::fused ? 1.66 : 1.455;
+  if (math == math_mode::exact) {
+    if (config.cluster_k > 1) return source == pipeline::fused ? 2.10 : 1.50;
+    return source == pipeline::fused ? 1.66 : 1.455;
+  }
   // Activations as they are, dequantized, and quantized before that.
   constexpr double kTimes[5][3] = {
       {0.67, 0.90, 1.19}, {0.382, 0.77, 1.05}, {0.46, 0.84, 1.23}, {0.33, 0.60, 1.11}, {0.29, 0.50, 0.80}};
@@ -193,7 +197,8 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
   const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0);
-  return config.cluster_k == 1   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
+  const bool large = config.cluster_k == 1 || math == math_mode::exact;
+  return large                   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
          : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair
                                  : 8.0 + ctas * pairs * pair * 1.45;
 }
