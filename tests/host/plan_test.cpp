@@ -318,13 +318,29 @@ TEST(plan, several_passes_over_the_weights_where_they_cost_less_than_tiles) {
 }
 
 TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
-  for (const int64_t k : {32, 576, 896, 1536}) {
+  for (const int64_t k : {64, 576, 896, 1536}) {
     for (const int64_t m : {1, 2, 8, 16}) {
       EXPECT_EQ(plan({m, 151936, k}, kH100, pipeline::fused).config.warps_k, 1) << "m=" << m << " k=" << k;
     }
   }
   // Rows fewer than warps: splitting k is all the parallelism there is.
   EXPECT_EQ(plan({6, 1536, 576}, kH100, pipeline::fused).config.warps_k, 8);
+}
+
+// Rows of an odd number of blocks are aligned to 2 bytes: of the kernels for few tokens those of the weight-bound
+// family copy them four times as slowly as stream-K kernels, of the others those of the warpgroup family more slowly
+// than tiles.
+TEST(plan, rows_aligned_to_two_bytes_have_kernels_that_can_copy_them) {
+  for (const int64_t k : {1056, 4128, 5472, 7392}) {
+    for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+      for (const int64_t m : {1, 2, 4, 8, 16}) {
+        EXPECT_EQ(plan({m, 4096, k}, kH100, source).config.family, kernel_family::stream_k) << "m=" << m << " k=" << k;
+      }
+      for (const int64_t m : {512, 2048}) {
+        EXPECT_NE(plan({m, 4096, k}, kH100, source).config.family, kernel_family::warpgroup) << "m=" << m << " k=" << k;
+      }
+    }
+  }
 }
 
 // Two rows a warp where they fill pieces of 64 blocks as well as four fill those of 32, or nearly.

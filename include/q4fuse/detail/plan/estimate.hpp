@@ -28,6 +28,18 @@ constexpr int64_t weight_bound_clusters(const kernel_config& config, const gemm_
   return row_tiles < clusters ? row_tiles : clusters;
 }
 
+/// By how rows of weights can be copied: as whole pieces, 8 or 4 bytes at a time, or 2.
+struct by_row_alignment {
+  double whole;
+  double eight;
+  double four;
+  double two;
+  constexpr double of(const gemm_shape& shape) const {
+    const int64_t blocks = shape.k / kBlockSize;
+    return blocks % kPieceBlocks == 0 ? whole : blocks % 4 == 0 ? eight : blocks % 2 == 0 ? four : two;
+  }
+};
+
 /// Microseconds in which the weights of a shape come from the memory.
 constexpr double weight_memory_time(const gemm_shape& shape, const device_info& device) {
   return static_cast<double>(shape.n) * static_cast<double>(shape.k / kBlockSize) * kWeightBlockBytes /
@@ -72,8 +84,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const int64_t warp_pieces = ceil_div(grid.cluster_tiles * pieces, config.warps());
   const bool few = config.tile_m <= 16;
-  // Rows that are not whole pieces are copied 4 bytes at a time.
-  const double piece = (few ? 0.087 : 0.122) + (shape.k % (kPieceBlocks * kBlockSize) == 0 ? 0.0 : 0.07);
+  const double piece = (few ? 0.087 : 0.122) + by_row_alignment{0.0, 0.07, 0.07, 0.17}.of(shape);
   // The loop of the kernels that quantize is compiled for fewer registers.
   const double loop = source == pipeline::fused ? 1.045 : 1.0;
   const double compute = static_cast<double>(warp_pieces * config.warps()) * piece * loop;
@@ -105,7 +116,8 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const double piece =
       few ? 0.0257 * config.tile_m : 0.081 + (multiplies_halves(config.instruction) ? 0.0034 : 0.0027) * tokens;
   const double throughput = static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * piece;
-  const double step = few ? 0.148 + 0.077 * config.tile_m : 0.6;
+  // Bytes in twos come through registers, and each waits for the one before.
+  const double step = (few ? 0.148 + 0.077 * config.tile_m : 0.6) + by_row_alignment{0.0, 0.0, 0.0, 11.0}.of(shape);
   const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
   const double steps = static_cast<double>(ceil_div(row_tiles, clusters * config.warps_n)) *
                        (step * steps_of_tile + (config.warps_k > 1 ? 0.53 : 0.0));
@@ -149,7 +161,8 @@ constexpr double cluster_tile_time(const kernel_config& config, const gemm_shape
   const auto slice = static_cast<double>(ceil_div(pieces, config.cluster_k));
   const double busiest = rounds_of_ctas(config, shape, device);
   const double area = static_cast<double>(config.tile_n) * config.tile_m;
-  const double cta = config.cluster_k * (0.22 + 0.00015 * area) + slice * (0.272 + 0.000235 * area);
+  const double copies = by_row_alignment{1.0, 1.1, 1.2, 3.0}.of(shape);
+  const double cta = config.cluster_k * (0.22 + 0.00015 * area) + slice * (0.272 + 0.000235 * area) * copies;
   const double time = 2.4 + (busiest > 1.0 ? busiest : 1.22 - 0.00002 * area) * cta;
   if (source == pipeline::separate) return time;
   const double conversion = (0.2 + 0.0075 * config.tile_m) * (config.tile_m >= 64 ? 1.75 : 1.0);
@@ -164,7 +177,8 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   const auto pieces = static_cast<double>(ceil_div(shape.k / kBlockSize, kPieceBlocks));
   const double dots = (config.instruction == dot_instruction::dp4a ? 4.0 : 1.0) * config.tile_n * config.tile_m;
   const double activations = activation_time(source, math) * config.tile_m / config.warps();
-  return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations);
+  const double copies = by_row_alignment{1.0, 1.1, 1.2, 1.75}.of(shape);
+  return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations) * copies;
 }
 
 /// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile, and either
@@ -196,7 +210,9 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const bool overlap = ctas > 1.0 && warpgroup_ctas(config) > 1 && math != math_mode::direct_fp16;
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
-  const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0);
+  // Rows that no tensor copy takes cost what their bytes do.
+  const double copies = by_row_alignment{0.0, 0.2, 1.2, 4.0}.of(shape) * config.tile_n / 256;
+  const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0) + copies;
   const bool large = config.cluster_k == 1 || math == math_mode::exact;
   return large                   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
          : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair

@@ -76,6 +76,41 @@ __device__ __forceinline__ void copy_piece_as(uint8_t* shared, int shared_row_by
   }
 }
 
+/// A word of a row that is aligned to 2 bytes, of which `left` bytes exist; zeros for the others.
+__device__ __forceinline__ uint32_t load_halves(const uint8_t* global, int left) {
+  const uint32_t low = left > 0 ? arch::load_global<uint16_t>(global) : 0;
+  const uint32_t high = left > 2 ? arch::load_global<uint16_t>(global + 2) : 0;
+  return low | high << 16;
+}
+
+/// copy_piece_as for rows that are aligned to 2 bytes alone, which no asynchronous copy can move, to a target that is
+/// aligned to 4: kBatch words are on their way together, so that their latencies pass beside each other.
+template <int kRows, int kPieceLength, int kThreads, int kBatch>
+__device__ __forceinline__ void copy_piece_by_halves(uint8_t* shared, int shared_row_bytes, const uint8_t* global,
+                                                     int64_t global_row_bytes, int rows, int length, int thread) {
+  constexpr int kPerRow = kPieceLength / 4;
+  constexpr int kTotal = kRows * kPerRow;
+  constexpr bool kWhole = kTotal % (kBatch * kThreads) == 0;
+#pragma unroll 1
+  for (int first = thread; first < kTotal; first += kBatch * kThreads) {
+    uint32_t words[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int row = (first + i * kThreads) / kPerRow;
+      const int offset = (first + i * kThreads) % kPerRow * 4;
+      const bool exists = row < rows && (kWhole || first + i * kThreads < kTotal);
+      words[i] = load_halves(global + row * global_row_bytes + offset, exists ? length - offset : 0);
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int row = (first + i * kThreads) / kPerRow;
+      const int offset = (first + i * kThreads) % kPerRow * 4;
+      if (!kWhole && first + i * kThreads >= kTotal) return;
+      arch::store_shared<uint32_t>(shared + row * shared_row_bytes + offset, words[i]);
+    }
+  }
+}
+
 template <int kRows, int kPieceLength, int kThreads, bool kUnrolled>
 __device__ __forceinline__ void copy_piece(uint8_t* shared, int shared_row_bytes, const row_source& source,
                                            int64_t first_row, int64_t first_byte, int rows, int length, int thread) {
@@ -91,7 +126,9 @@ __device__ __forceinline__ void copy_piece(uint8_t* shared, int shared_row_bytes
   } else if (source.access_bytes == 4) {
     copy(std::integral_constant<int, 4>{});
   } else {
-    copy(std::integral_constant<int, 2>{});
+    constexpr int kBatch = kRows * kPieceLength / 4 / kThreads % 2 == 0 ? 2 : 1;  // so that they are whole
+    copy_piece_by_halves<kRows, kPieceLength, kThreads, kBatch>(shared, shared_row_bytes, global, source.row_bytes,
+                                                                rows, length, thread);
   }
 }
 

@@ -63,16 +63,15 @@ class split_activations {
         lane_block_(source.base + first_token * source.row_bytes + block() * Portion::kSourceBlockBytes),
         blocks_left_(k_blocks - block()) {}
 
+  /// Ahead of store(), for which rows that allow no wide accesses wait: their many loads are much code, which would
+  /// stand in every place that loads ahead.
   __device__ __forceinline__ void load(const cursor& next) {
-    if (Portion::is_wide(source_.access_bytes)) {
-      load_as<true>(next);
-    } else {
-      load_as<false>(next);
-    }
+    if (Portion::is_wide(source_.access_bytes)) load_as<true>(next);
   }
 
   /// Of `tokens` tokens that exist; others are not loaded.
-  __device__ __forceinline__ void store(const cursor& next, int pieces, int tokens, uint8_t* tile) const {
+  __device__ __forceinline__ void store(const cursor& next, int pieces, int tokens, uint8_t* tile) {
+    if (!Portion::is_wide(source_.access_bytes) && next.token < tokens) load_as<false>(next);
     using piece = split_piece<kTokens>;
     constexpr int kTogether = 4;
     uint8_t* const first = tile + next.piece * piece::kBytes;

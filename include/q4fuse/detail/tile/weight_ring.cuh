@@ -44,8 +44,8 @@ struct row_tiles {
 
 /// A warp's ring of weight pieces, fetched and consumed in the order in which `Walk` goes over them: its done() says
 /// whether none is left, tile() and piece() which is the next one; advance() whether that is in another row tile, or
-/// else kPieceStep pieces further on. kFastNarrow: rows that do not allow 16-byte copies matter enough for registers
-/// and code of their own.
+/// else kPieceStep pieces further on. kFastNarrow: rows that allow 8 or 4-byte copies matter enough for registers and
+/// code of their own; of those that allow neither, whatever code is faster there makes all others slower by 4 to 10 %.
 template <class Policy, class Walk, bool kFastNarrow>
 class weight_ring {
  public:
@@ -164,8 +164,13 @@ class weight_ring {
   template <int kAccess>
   __device__ __forceinline__ void fetch_slowly(uint8_t* stage, int length) const {
     const int rows = arguments_.n < Policy::kWarpRows ? static_cast<int>(arguments_.n) : Policy::kWarpRows;
-    copy_piece_as<kAccess, Policy::kWarpRows, kPieceBytes, kWarpSize, false>(
-        stage, kPieceBytes, source_, arguments_.w.row_bytes, rows, length, lane_);
+    if constexpr (kAccess == 2 && !kFastNarrow) {
+      copy_piece_by_halves<Policy::kWarpRows, kPieceBytes, kWarpSize, 3>(stage, kPieceBytes, source_,
+                                                                         arguments_.w.row_bytes, rows, length, lane_);
+    } else {
+      copy_piece_as<kAccess, Policy::kWarpRows, kPieceBytes, kWarpSize, false>(
+          stage, kPieceBytes, source_, arguments_.w.row_bytes, rows, length, lane_);
+    }
   }
 
   /// All rows exist. Bytes from `length` on are not written: rows of an odd number of blocks, where a block past the
