@@ -109,7 +109,8 @@ class producer {
     copy_weights();
     if (!copies_.tile.done(arguments_)) {
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
-      if (copies_.pair / memory::kStagePairs * memory::kStagePairs * 2 < arguments_.k_blocks) {
+      const int first_pair_of_stage = copies_.pair / memory::kStagePairs * memory::kStagePairs;
+      if (first_pair_of_stage * 2 < arguments_.k_blocks) {
         activations_.fetch(kConverts ? memory::copied_pair(target_.slot) : memory::activations(target_.slot));
       }
       target_.advance();

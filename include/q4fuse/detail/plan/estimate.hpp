@@ -213,6 +213,7 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   // Rows that no tensor copy takes cost what their bytes do.
   const double copies = by_row_alignment{0.0, 0.2, 1.2, 4.0}.of(shape) * config.tile_n / 256;
   const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0) + copies;
+  // Large tiles have rings to fill and sums to store; small ones, which share k, are counted by clusters.
   const bool large = config.cluster_k == 1 || math == math_mode::exact;
   return large                   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
          : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair

@@ -45,7 +45,8 @@ struct row_tiles {
 /// A warp's ring of weight pieces, fetched and consumed in the order in which `Walk` goes over them: its done() says
 /// whether none is left, tile() and piece() which is the next one; advance() whether that is in another row tile, or
 /// else kPieceStep pieces further on. kFastNarrow: rows that allow 8 or 4-byte copies matter enough for registers and
-/// code of their own; of those that allow neither, whatever code is faster there makes all others slower by 4 to 10 %.
+/// code of their own. For rows that allow neither, any faster code that was tried in such kernels slowed down all
+/// others by 4 to 10 %.
 template <class Policy, class Walk, bool kFastNarrow>
 class weight_ring {
  public:
