@@ -111,12 +111,13 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
   // In the warpgroup family a CTA computes several tiles where there are more than multiprocessors. Tensor copies,
   // which rows of whole pieces allow, bring blocks as they are, once for all CTAs of a cluster that converts them
   // together; without them each of the four lanes of a block reads its scale. The last tile of many tokens ends with
-  // them, so that it is whole. In the tile family CTAs of a cluster share the k of a tile.
+  // them, so that it is whole. Where CTAs of a cluster share the k of a tile, as in the tile family, each has one.
   if (c.family == q4fuse::kernel_family::warpgroup) {
     const bool tensor_copies = s.k % 256 == 0;
     const int64_t clusters_n = q4fuse::detail::ceil_div(tiles_n, c.cluster_n);
-    const int64_t clusters = std::min<int64_t>(clusters_n * tiles_m, device.settings.sm_count / c.cluster_n);
-    return {clusters * c.cluster_n,
+    const int64_t most = c.cluster_k > 1 ? clusters_n * tiles_m : device.settings.sm_count / c.cluster_n;
+    const int64_t clusters = std::min<int64_t>(clusters_n * tiles_m, most);
+    return {clusters * c.cluster_n * c.cluster_k,
             clusters_n * (tensor_copies ? 1 : c.cluster_n) * (s.m > c.tile_m ? tiles_m * c.tile_m : s.m), tiles_m * s.n,
             tensor_copies ? 36 : 32 + 4 * 2};
   }
