@@ -328,8 +328,8 @@ TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
 }
 
 // Rows of an odd number of blocks are aligned to 2 bytes: of the kernels for few tokens those of the weight-bound
-// family copy them four times as slowly as stream-K kernels, of the others those of the warpgroup family more slowly
-// than tiles.
+// family take two to four times as long as stream-K kernels, of the others those of the warpgroup family longer than
+// tiles.
 TEST(plan, rows_aligned_to_two_bytes_have_kernels_that_can_copy_them) {
   for (const int64_t k : {1056, 4128, 5472, 7392}) {
     for (const pipeline source : {pipeline::fused, pipeline::separate}) {

@@ -35,7 +35,8 @@ class full_stages {
 
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
-  /// Those that are multiplied between two visits here. Of kernels that share k whole stages do not fit the registers.
+  /// Those that are multiplied between two visits here. In kernels that share k whole stages spill, or take a tenth
+  /// longer where activations are quantized.
   static constexpr int kPairsAtOnce = Policy::kSharesK ? 1 : kPairs;
   /// Of the threads that multiply.
   static constexpr bool kRegistersToSpare = Policy::kProducerWarps < 8 && Policy::kWarpRows > 16;

@@ -126,7 +126,7 @@ __device__ __forceinline__ void copy_piece(uint8_t* shared, int shared_row_bytes
   } else if (source.access_bytes == 4) {
     copy(std::integral_constant<int, 4>{});
   } else {
-    constexpr int kBatch = kRows * kPieceLength / 4 / kThreads % 2 == 0 ? 2 : 1;  // so that they are whole
+    constexpr int kBatch = kRows * kPieceLength / 4 / kThreads % 2 == 0 ? 2 : 1;  // whole ones, where there are
     copy_piece_by_halves<kRows, kPieceLength, kThreads, kBatch>(shared, shared_row_bytes, global, source.row_bytes,
                                                                 rows, length, thread);
   }
