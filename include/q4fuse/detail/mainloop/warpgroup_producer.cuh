@@ -61,53 +61,58 @@ class producer {
         activations_(arguments.x, arguments.m, arguments.k_blocks, thread_) {}
 
   __device__ __forceinline__ void run() {
-    // Weights first, since with dependent launch they alone may be touched before the wait.
     weights_row_ = weights_.tile.first_row(arguments_);
-#pragma unroll 1
-    for (int i = 0; i < kWeightsAhead; ++i) copy_weights();
-    if (arguments_.dependent) arch::wait_for_dependencies();
-    activations_.begin_tile(copies_.tile.first_token(arguments_));
-#pragma unroll 1
-    for (int i = 0; i < kAhead; ++i) copy();
     typename memory::place place;
     const int pairs = memory::pairs(arguments_);
     int copied = 0;
+    int due = kWeightsAhead + kAhead;
 #pragma unroll 1
     for (tile_walk<Policy> tile; !tile.done(arguments_); tile.advance()) {
 #pragma unroll 1
-      for (int pair = 0; pair < padded_pairs_; pair += memory::kStagePairs) {
+      for (int pair = 0; pair < padded_pairs_; ++pair) {
+        // All copies, those ahead of the first pair included, in one place: they are most of the kernel's code. Behind
+        // the fence below, which would wait for their loads.
+#pragma unroll 1
+        for (; due > 0; --due) copy();
+        due = 1;
+        const int pair_of_stage = pair % memory::kStagePairs;
+        if (kConverts && pair_of_stage == 0) arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
+        wait_for_copies<kAhead - 1>();
         if constexpr (kConverts) {
-          arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
-          convert<0>(pairs - pair, copied, place.slot);
-        } else {
-          wait_for_copies<kAhead - 1>();
+          // Pairs of a stage that has others within k are converted even if they are not.
+          if (pair - pair_of_stage < pairs) convert<0>(pair_of_stage, copied, place.slot);
+          copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
         }
+        if (pair_of_stage + 1 < memory::kStagePairs) continue;
         arch::fence_proxy_async();
         arch::sync_warp();
         if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::full(place.slot));
         place.advance();
-        if constexpr (!kConverts || Portion::kThroughRegisters) copy();
       }
     }
   }
 
  private:
-  /// Converts pairs kPair to kStagePairs - 1 of a stage, if any of its pairs, of which `pairs_left` are left, lies
-  /// within k, and copies those to come into the places that become free.
+  /// Converts copy `copied` to pair `pair` of a stage, which is kPair or a later one.
   template <int kPair>
-  __device__ __forceinline__ void convert(int pairs_left, int& copied, int slot) {
-    wait_for_copies<kAhead - 1>();
-    if (pairs_left > 0) activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
-    copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
-    // Not ahead of the fence, which would wait for loads.
-    if constexpr (kPair + 1 < memory::kStagePairs || !Portion::kThroughRegisters) copy();
-    if constexpr (kPair + 1 < memory::kStagePairs) convert<kPair + 1>(pairs_left, copied, slot);
+  __device__ __forceinline__ void convert(int pair, int copied, int slot) {
+    if (kPair + 1 == memory::kStagePairs || pair == kPair) {
+      activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
+    } else if constexpr (kPair + 1 < memory::kStagePairs) {
+      convert<kPair + 1>(pair, copied, slot);
+    }
   }
 
-  /// One group of copies, even when nothing is left, so that the count of groups in flight stays the same.
+  /// One group of copies, even when nothing is left, so that the count of groups in flight stays the same. The first
+  /// kWeightsAhead are of weights alone, since with dependent launch nothing else may be touched before the wait.
   __device__ __forceinline__ void copy() {
     copy_weights();
-    if (!copies_.tile.done(arguments_)) {
+    if (weights_ahead_ < kWeightsAhead) {
+      if (++weights_ahead_ == kWeightsAhead) {
+        if (arguments_.dependent) arch::wait_for_dependencies();
+        activations_.begin_tile(copies_.tile.first_token(arguments_));
+      }
+    } else if (!copies_.tile.done(arguments_)) {
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
       const int first_pair_of_stage = copies_.pair / memory::kStagePairs * memory::kStagePairs;
       if (first_pair_of_stage * 2 < arguments_.k_blocks) {
@@ -144,6 +149,7 @@ class producer {
   pair_walk<Policy> weights_;
   int64_t weights_row_ = 0;  ///< the first one of their tile
   int weights_slot_ = 0;
+  int weights_ahead_ = 0;  ///< pairs, up to kWeightsAhead
   pair_walk<Policy> copies_;
   ring_place<kConverts ? memory::kPairCopies : memory::kStages> target_;
   swizzled_activations<Portion, kThreads, Policy::kTileM> activations_;
