@@ -61,7 +61,9 @@ struct kernel_config {
   int tile_m;   ///< tokens per CTA tile
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
-  int warps_k;  ///< warps along k, their sums added in a fixed order; in the stream-K family along rows, too
+  /// Warps along k, their sums added in a fixed order; in the stream-K family along rows, too. In the warpgroup family
+  /// they take turns, stage by stage.
+  int warps_k;
   /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound and stream-K
   /// families, else per CTA.
   int stages;
@@ -164,7 +166,9 @@ __host__ __device__ constexpr int tile_ctas(const kernel_config& config) {
 }
 
 /// The same of a warpgroup kernel: tiles of few tokens have registers and shared memory to spare.
-__host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config) { return config.tile_m <= 64 ? 2 : 1; }
+__host__ __device__ constexpr int warpgroup_ctas(const kernel_config& config) {
+  return config.tile_m <= 64 && config.warps_k == 1 ? 2 : 1;
+}
 
 /// Bytes that a block takes in the activation tile.
 constexpr int activation_block_bytes(dot_instruction instruction) {
@@ -206,8 +210,8 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   if (config.family == kernel_family::warpgroup) {
-    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.cluster_k > 1,
-                                         config.cluster_n)
+    return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.warps_k,
+                                         config.cluster_k, config.cluster_n)
         .total;
   }
   const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;

@@ -25,6 +25,21 @@ __device__ __forceinline__ int fresh_lane_index() {
 }
 /// Index of the warp in its CTA, read from lane 0 so that the compiler knows it to be uniform.
 __device__ __forceinline__ int warp_index() { return __shfl_sync(kFullWarp, static_cast<int>(threadIdx.x) >> 5, 0); }
+/// True for one lane of the warp, all of which take part. What the lane alone does the compiler then knows to be done
+/// once: with any other condition it makes a loop of every instruction that takes uniform registers.
+template <int kRequired = 90>
+__device__ __forceinline__ bool elect_one() {
+  static_assert(kTargetHas<kRequired>, "elect.sync needs sm_90");
+  uint32_t elected;
+  asm volatile(
+      "{\n"
+      ".reg .pred one;\n"
+      "elect.sync _|one, 0xffffffff;\n"
+      "selp.b32 %0, 1, 0, one;\n"
+      "}"
+      : "=r"(elected));
+  return elected != 0;
+}
 /// Index of the CTA and number of CTAs. Grids are one-dimensional: no 65535 limit.
 __device__ __forceinline__ int64_t cta_index() { return blockIdx.x; }
 __device__ __forceinline__ int64_t cta_count() { return gridDim.x; }

@@ -104,8 +104,8 @@ __device__ __forceinline__ void place_partial_tile(const typename Policy::dot& d
   dot.for_each([&](int row, int token, float sum) { arch::store_shared<float>(mine + token * kStride + row, sum); });
 }
 
-/// Adds the partial tiles of the CTAs that share k, rank 0 first, and stores them, tokens from `own_token` on. Each CTA
-/// of the cluster does so for its share of the rows.
+/// Adds the partial tiles of the CTAs that share k, rank 0 first, and in each those of its kWarpsK groups of warps, and
+/// stores them, tokens from `own_token` on. Each CTA of the cluster does so for its share of the rows.
 template <class Policy>
 __device__ __forceinline__ void store_shared_tile(const float* partials, const gemm_arguments& arguments,
                                                   int64_t first_row, int64_t first_token, int64_t own_token, int rank) {
@@ -123,8 +123,10 @@ __device__ __forceinline__ void store_shared_tile(const float* partials, const g
     if (first_row + row >= arguments.n) continue;
     float4 sum{};
 #pragma unroll
-    for (int part = 0; part < Policy::kClusterK; ++part) {
-      const float4 term = arch::load_cluster(partials + token * kStride + row, part);
+    for (int part = 0; part < Policy::kClusterK * Policy::kWarpsK; ++part) {
+      const int group = part % Policy::kWarpsK;
+      const float4 term =
+          arch::load_cluster(partials + (group * Policy::kTileM + token) * kStride + row, part / Policy::kWarpsK);
       sum = part == 0 ? term : add(sum, term);
     }
     store_rows<Policy>(arguments, first_token + token, first_row + row, sum);

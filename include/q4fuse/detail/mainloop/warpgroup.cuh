@@ -27,11 +27,15 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// The consumers' side of the rings.
+/// The consumers' side of the rings. Groups of warps take turns: each has every kWarpsK-th stage.
 template <class Policy>
 class full_stages {
  public:
-  __device__ explicit full_stages(bool tensor_copies) : tensor_copies_(tensor_copies) {}
+  /// Of the stages whose number, modulo Policy::kWarpsK, is `group`.
+  __device__ full_stages(bool tensor_copies, int group) : tensor_copies_(tensor_copies), group_(group), done_(group) {
+#pragma unroll 1
+    for (int i = 0; i < group; ++i) next_.advance();
+  }
 
   using memory = warpgroup_memory<Policy>;
   static constexpr int kPairs = memory::kStagePairs;
@@ -45,25 +49,25 @@ class full_stages {
   __device__ __forceinline__ void acquire() {
     arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
     activations_ = memory::activations(next_.slot);
-    next_.advance();
-    pair_ = 0;
+    advance();
+    pair_ = first_pair();
     acquire_weights();
   }
   /// Whether the next pairs are in another stage.
   __device__ __forceinline__ bool at_end() const { return kWhole || (pair_ + kPairsAtOnce) % kPairs == 0; }
   /// And in another piece of weights.
-  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + kPairsAtOnce == kPieceBlocks / 2; }
+  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + kStep >= kPieceBlocks / 2; }
   __device__ __forceinline__ void next() {
     const bool stage_ends = at_end();
-    pair_ += kPairsAtOnce;
-    weights_ += kPairsAtOnce * kPairBytes;
+    pair_ += kStep;
+    weights_ += kStep * kPairBytes;
     if (stage_ends) {
       arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
       activations_ = memory::activations(next_.slot);
-      next_.advance();
-      if (pair_ == kPieceBlocks / 2) {
-        pair_ = 0;
-        piece_.advance();
+      advance();
+      if (pair_ >= kPieceBlocks / 2) {
+        pair_ = first_pair();
+        release_weights();
         acquire_weights();
       }
     }
@@ -79,32 +83,50 @@ class full_stages {
   __device__ __forceinline__ void release() {
     arch::sync_warp();
     memory::arrive_empty(done_, tensor_copies_);
-    done_ = done_ + 1 == memory::kStages ? 0 : done_ + 1;
+#pragma unroll
+    for (int i = 0; i < Policy::kWarpsK; ++i) done_ = done_ + 1 == memory::kStages ? 0 : done_ + 1;
   }
   /// Passes by the stages of a tile's last piece that lie beyond k.
   __device__ __forceinline__ void skip(int stages) {
 #pragma unroll 1
     for (int i = 0; i < stages; ++i) {
       arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
-      next_.advance();
+      advance();
       release();
+    }
+    release_weights();
+  }
+
+ private:
+  /// Passes a piece on to be overwritten: what is left of it is in registers.
+  __device__ __forceinline__ void release_weights() {
+    if constexpr (!Policy::kConverts) {
+      arch::sync_warp();
+      if (tensor_copies_ && arch::lane_index() == 0) arch::mbarrier_arrive(memory::weights_empty(piece_.slot));
     }
     piece_.advance();
   }
 
- private:
   static constexpr bool kWhole = kPairsAtOnce == kPairs;
+  static constexpr int kStep = kPairsAtOnce * Policy::kWarpsK;
+  static_assert(Policy::kWarpsK == 1 || kWhole, "groups of warps take whole stages");
+  __device__ __forceinline__ int first_pair() const { return Policy::kWarpsK > 1 ? group_ : 0; }
+  __device__ __forceinline__ void advance() {
+#pragma unroll
+    for (int i = 0; i < Policy::kWarpsK; ++i) next_.advance();
+  }
   __device__ __forceinline__ int pair_of_stage() const { return kWhole ? 0 : pair_ % kPairs; }
 
   __device__ __forceinline__ void acquire_weights() {
     if (tensor_copies_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
-    weights_ = memory::weights(piece_.slot);
+    weights_ = memory::weights(piece_.slot) + first_pair() * kPairBytes;
   }
 
-  typename memory::place next_;
-  int done_ = 0;
-  ring_place<Policy::kStages> piece_;
   bool tensor_copies_;
+  int group_;
+  typename memory::place next_;
+  int done_;
+  ring_place<Policy::kStages> piece_;
   int pair_ = 0;
   const uint8_t* activations_ = nullptr;
   const uint8_t* weights_ = nullptr;
@@ -126,20 +148,23 @@ __device__ __forceinline__ void store_shared_sums(const gemm_arguments& argument
 template <class Policy>
 __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   using memory = warpgroup_memory<Policy>;
-  const int warp_row = (arch::warp_index() - Policy::kProducerWarps) * Policy::kWarpRows;
-  full_stages<Policy> stages(arguments.tensor_copies);
+  const int warp = arch::warp_index() - Policy::kProducerWarps;
+  const int group = Policy::kWarpsK > 1 ? warp / Policy::kWarpsN : 0;
+  const int warp_row = (warp - group * Policy::kWarpsN) * Policy::kWarpRows;
+  full_stages<Policy> stages(arguments.tensor_copies, group);
   if (arguments.dependent) arch::wait_for_dependencies();  // the kernel ahead may still read what was in Y
-  const int pairs = memory::pairs(arguments);
+  const int pairs = (memory::pairs(arguments) + Policy::kWarpsK - 1 - group) / Policy::kWarpsK;
 #pragma unroll 1
   for (tile_walk<Policy> tile; !tile.done(arguments); tile.advance()) {
     typename Policy::dot dot(arch::shared_memory() + memory::kMap.constant, warp_row);
     dot.clear();
     if (!Policy::kSharesK || pairs > 0) dot.multiply(stages, pairs);
-    stages.skip(memory::padded_pairs(arguments) / memory::kStagePairs -
+    stages.skip(memory::padded_pairs(arguments) / memory::kStagePairs / Policy::kWarpsK -
                 static_cast<int>(ceil_div(pairs, memory::kStagePairs)));
     if constexpr (Policy::kSharesK) {
       leave_rings();
-      place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row, 0);
+      place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row,
+                                 group * Policy::kTileM);
       store_shared_sums<Policy>(arguments);
     } else {
       store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments),
@@ -150,7 +175,7 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
 
 template <class Policy>
 __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_k, const warpgroup_tensor_maps& maps) {
-  static_assert(Policy::kWarpsM == 1 && Policy::kWarpsK == 1, "every warp works for all tokens and the CTA's k");
+  static_assert(Policy::kWarpsM == 1, "every warp works for all tokens");
   const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, Policy::portion::kSourceBlockBytes);
   warpgroup_memory<Policy>::prepare(arguments);
   // The first warps, because the schedulers prefer those: what waits for stages then comes last.

@@ -1,8 +1,8 @@
 #pragma once
 
-// The producers of the warpgroup family where alignment allows tensor copies. One thread asks for them; where
-// activations are converted, all do that, from the copies. k is a multiple of a piece's then, so that no stage is
-// without a pair.
+// The producers of the warpgroup family where alignment allows tensor copies. One lane of a warp asks for them, the
+// rest of it goes along, so that their operands are known to be uniform; where activations are converted, all warps do
+// that, from the copies. k is a multiple of a piece's then, so that no stage is without a pair.
 
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -30,14 +30,25 @@ class weight_tile_copies {
   __device__ weight_tile_copies(const gemm_arguments& arguments, const arch::tensor_map& map)
       : arguments_(arguments), map_(map) {}
 
-  /// Into the next slot, which must be empty. Nothing where nothing is left.
-  __device__ __forceinline__ void copy_next() {
-    if (arguments_.k_blocks == 0 || tile_.done(arguments_)) return;
+  /// All of them, each as soon as its slot is empty. By a whole warp, of which one lane asks.
+  __device__ __forceinline__ void copy_all(bool asks) {
+#pragma unroll 1
+    while (!done()) {
+      arch::mbarrier_wait(memory::weights_empty(place_.slot), place_.parity ^ 1);
+      copy_next(asks);
+    }
+  }
+
+  /// Into the next slot, which must be empty; nothing where nothing is left.
+  __device__ __forceinline__ void copy_next(bool asks) {
+    if (done()) return;
+    if (piece_ == 0) first_row_ = static_cast<int>(tile_.first_row(arguments_));
     void* const full = memory::weights_full(place_.slot);
-    arch::tensor_copy(memory::weights(place_.slot), map_,
-                      arguments_.first_block * kWeightBlockBytes + piece_ * kWeightPieceBytes,
-                      static_cast<int>(tile_.first_row(arguments_)), full);
-    arch::mbarrier_arrive_expecting(full, memory::kMap.weight_stage);
+    if (asks) {
+      arch::tensor_copy(memory::weights(place_.slot), map_,
+                        arguments_.first_block * kWeightBlockBytes + piece_ * kWeightPieceBytes, first_row_, full);
+      arch::mbarrier_arrive_expecting(full, memory::kMap.weight_stage);
+    }
     place_.advance();
     if (++piece_ == memory::pairs(arguments_) / memory::kPiecePairs) {
       piece_ = 0;
@@ -46,8 +57,11 @@ class weight_tile_copies {
   }
 
  private:
+  __device__ __forceinline__ bool done() const { return arguments_.k_blocks == 0 || tile_.done(arguments_); }
+
   const gemm_arguments& arguments_;
   const arch::tensor_map& map_;
+  int first_row_ = 0;
   int piece_ = 0;
   tile_walk<Policy> tile_;
   ring_place<Policy::kStages> place_;
@@ -65,21 +79,23 @@ class activation_tile_copies {
   __device__ activation_tile_copies(const gemm_arguments& arguments, const arch::tensor_map& map)
       : arguments_(arguments), map_(map) {}
 
-  /// To `target`, which must be empty. Whether anything was left.
-  __device__ __forceinline__ bool copy_next(uint8_t* target, uint8_t* full) {
-    if (arguments_.k_blocks == 0 || tile_.done(arguments_)) return false;
-    // Computed once a tile where one thread has nothing else to do; elsewhere it would cost a register of all.
-    if (Policy::kConverts || copy_ == 0) {
+  __device__ __forceinline__ bool done() const { return arguments_.k_blocks == 0 || tile_.done(arguments_); }
+
+  /// To `target`, which must be empty; nothing where nothing is left. By a whole warp, of which one lane asks.
+  __device__ __forceinline__ void copy_next(uint8_t* target, uint8_t* full, bool asks) {
+    if (done()) return;
+    if (copy_ == 0) {
       first_token_ = static_cast<int>(tile_.first_token(arguments_)) + tile_.rank() * Policy::kConvertedTokens;
     }
-    arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
-                      first_token_, full);
-    arch::mbarrier_arrive_expecting(full, Policy::kConvertedTokens * kRowBytes);
+    if (asks) {
+      arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
+                        first_token_, full);
+      arch::mbarrier_arrive_expecting(full, Policy::kConvertedTokens * kRowBytes);
+    }
     if (++copy_ == memory::pairs(arguments_) / kPairs) {
       copy_ = 0;
       tile_.advance();
     }
-    return true;
   }
 
  private:
@@ -105,26 +121,24 @@ struct piece_countdown {
   }
 };
 
-/// Stages are copied as they are, by one thread.
+/// Stages are copied as they are: activations by one warp, weights by another. One alone, which waits for a barrier
+/// ahead of every copy, takes longer for them than small tiles take to be multiplied.
 template <class Policy>
 __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, const warpgroup_tensor_maps& maps) {
   using memory = warpgroup_memory<Policy>;
-  const bool asks = arch::thread_index() == 0;
-  // Weights first, since with dependent launch they alone may be touched before the wait.
-  weight_tile_copies<Policy> weights(arguments, maps.w);
-#pragma unroll 1
-  for (int i = 0; asks && i < Policy::kStages; ++i) weights.copy_next();
+  const int warp = arch::warp_index();
+  const bool asks = arch::elect_one();
+  // With dependent launch weights alone may be touched before the wait.
+  if (warp == 1) weight_tile_copies<Policy>(arguments, maps.w).copy_all(asks);
   if (arguments.dependent) arch::wait_for_dependencies();  // by all, since those of a cluster store its sums
-  if (!asks) return;
+  if (warp != 0) return;
   activation_tile_copies<Policy> activations(arguments, maps.x);
   typename memory::place place;
-  piece_countdown<Policy> countdown;
 #pragma unroll 1
-  while (true) {
+  while (!activations.done()) {
     arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
-    if (!activations.copy_next(memory::activations(place.slot), memory::full(place.slot))) return;
+    activations.copy_next(memory::activations(place.slot), memory::full(place.slot), asks);
     place.advance();
-    if (countdown.next_stage()) weights.copy_next();
   }
 }
 
@@ -146,14 +160,16 @@ class copy_converter {
 
   __device__ __forceinline__ void run() {
     // Weights first, since with dependent launch they alone may be touched before the wait.
-    if (asks()) {
+    const bool copies = arch::warp_index() == 0;
+    const bool asks = arch::elect_one();
+    if (copies) {
 #pragma unroll 1
-      for (int i = 0; i < Policy::kStages; ++i) weights_.copy_next();
+      for (int i = 0; i < Policy::kStages; ++i) weights_.copy_next(asks);
     }
     if (arguments_.dependent) arch::wait_for_dependencies();
-    if (asks()) {
+    if (copies) {
 #pragma unroll 1
-      for (int i = 0; i < memory::kCopies - 1; ++i) copy_next();
+      for (int i = 0; i < memory::kCopies - 1; ++i) copy_next(asks);
     }
     typename memory::place place;
     piece_countdown<Policy> countdown;
@@ -164,7 +180,7 @@ class copy_converter {
       for (int pair = 0; pair < pairs; pair += memory::kStagePairs) {
         const int pair_of_copy = pair % Portion::kCopyPairs;
         if (pair_of_copy == 0) {
-          if (asks()) copy_next();
+          if (copies) copy_next(asks);
           arch::mbarrier_wait(memory::copy_full(source_.slot), source_.parity);
         }
         arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
@@ -176,7 +192,7 @@ class copy_converter {
           if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::copy_empty(source_.slot));
           source_.advance();
         }
-        if (countdown.next_stage() && asks()) weights_.copy_next();
+        if (countdown.next_stage() && copies) weights_.copy_next(asks);
       }
     }
     if constexpr (Policy::kSharers > 1) {
@@ -207,7 +223,7 @@ class copy_converter {
       constexpr int kRows = Policy::kConvertedTokens * kWarpgroupRowBytes;
       constexpr int kScales = Portion::kIntegers ? Policy::kConvertedTokens * kTokenScaleBytes : 0;
       arch::sync_named(1, kThreads);
-      // Not the thread that asks for copies, which has enough to do.
+      // Not of the warp that asks for copies, which has enough to do.
       if (arch::thread_index() != kThreads - 1) return;
       const int rank = tile_walk<Policy>::rank();
       uint8_t* const stage = memory::activations(slot);
@@ -223,13 +239,10 @@ class copy_converter {
     }
   }
 
-  /// Whether this is the thread that asks for copies.
-  static __device__ __forceinline__ bool asks() { return arch::thread_index() == 0; }
-
   /// kCopies - 1 ahead of the one that is to be converted next, in the place of the one before that.
-  __device__ __forceinline__ void copy_next() {
+  __device__ __forceinline__ void copy_next(bool asks) {
     arch::mbarrier_wait(memory::copy_empty(target_.slot), target_.parity ^ 1);
-    (void)copies_.copy_next(memory::copied(target_.slot), memory::copy_full(target_.slot));
+    copies_.copy_next(memory::copied(target_.slot), memory::copy_full(target_.slot), asks);
     target_.advance();
   }
 

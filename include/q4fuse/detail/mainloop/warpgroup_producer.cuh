@@ -45,7 +45,7 @@ class producer {
   /// Pairs by which copies of activations are ahead of those that are passed on. Consumers keep up to two stages.
   static constexpr int kAhead = Portion::kThroughRegisters ? 1
                                 : kConverts                ? memory::kPairCopies - 1
-                                                           : memory::kStages - 2;
+                                                           : memory::kStages - 2 * Policy::kWarpsK;
   /// Pairs by which copies of weights are ahead of those of activations, a quarter of the rows of a piece each. A piece
   /// must be complete when its first pair is passed on, and its slot must be empty: producers know that of all stages
   /// that held what they fill now.

@@ -157,23 +157,25 @@ struct warpgroup_layout {
   int total;
 };
 
-inline constexpr int kWarpgroupBarriers = 18;
+inline constexpr int kWarpgroupBarriers = 28;
 
-/// `block_bytes` an activation block takes in a row; `sharers` CTAs convert activations for each other. The sums of a
-/// tile whose k is shared take the place of the rings.
+/// `block_bytes` an activation block takes in a row; `groups` of warps take turns at the stages; `sharers` CTAs convert
+/// activations for each other. The sums of a tile whose k is shared, by groups or `cluster_k` CTAs, take the place of
+/// the rings.
 __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages,
-                                                                     int block_bytes, bool shares_k, int sharers) {
+                                                                     int block_bytes, int groups, int cluster_k,
+                                                                     int sharers) {
   warpgroup_layout map{};
   const int scales = block_bytes == kQuantBlockBytes ? kTokenScaleBytes : 0;
   map.activations = 0;
   map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
-  map.activation_stages = warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3;
+  map.activation_stages = groups * (warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3);
   map.copies = map.activations + map.activation_stages * map.activation_stage;
   map.constant = map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes, sharers), 1024));
   map.weights = map.constant + 1024;
   map.weight_stage = tile_n * kWeightPieceBytes;
   const int rings = map.weights + weight_stages * map.weight_stage;
-  const int partials = shares_k ? tile_m * partial_row_floats(tile_n) * 4 : 0;
+  const int partials = groups * cluster_k > 1 ? groups * tile_m * partial_row_floats(tile_n) * 4 : 0;
   map.barriers = rings > partials ? rings : partials;
   map.total = map.barriers + kWarpgroupBarriers * 8;
   return map;

@@ -33,7 +33,8 @@ struct warpgroup_policy : Policy {
   static constexpr int kCtas = warpgroup_ctas(Policy::kConfig);
   static constexpr int kProducerWarps = kCtas > 1 ? 4 : Portion::kProducerWarps;
   static constexpr int kThreads = Policy::kThreads + kProducerWarps * kWarpSize;
-  static constexpr int kProducerRegisters = kCtas > 1                                     ? 64
+  static constexpr int kProducerRegisters = Policy::kWarpsK > 1                           ? 40
+                                            : kCtas > 1                                   ? 64
                                             : Policy::kTileN <= 128 || kProducerWarps < 8 ? 72
                                             : Portion::kThroughRegisters                  ? 56
                                                                                           : 64;
@@ -112,12 +113,14 @@ template <class Policy>
 class warpgroup_memory {
  public:
   static constexpr bool kConverts = Policy::kConverts;
-  static constexpr warpgroup_layout kMap = make_warpgroup_layout(
-      Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kSharesK, Policy::kClusterN);
+  static constexpr warpgroup_layout kMap =
+      make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kWarpsK,
+                            Policy::kClusterK, Policy::kClusterN);
   static constexpr int kStagePairs = warpgroup_stage_pairs(Policy::kBlockBytes);
   static constexpr int kPiecePairs = kPieceBlocks / 2;
-  /// Activations that are multiplied as they are need no place for copies: it holds more stages.
-  static constexpr int kStages = kConverts ? kMap.activation_stages : 5;
+  /// Activations that are multiplied as they are need no place for copies: it holds more stages. Of each group of warps
+  /// one or two are in use.
+  static constexpr int kStages = kConverts ? kMap.activation_stages : 1 + 4 * Policy::kWarpsK;
   static_assert(kConverts || kMap.activations + kStages * kMap.activation_stage <= kMap.weights, "room for those");
   using Portion = typename Policy::portion;
   static constexpr int kCopies = Policy::kSharers > 1 ? 3 : Portion::kCopies;
@@ -127,7 +130,8 @@ class warpgroup_memory {
   static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
                     kMap.activation_stage % arch::kSwizzledTileAlignment == 0,
                 "wgmma finds rows by their address");
-  static_assert(2 * kStages + Policy::kStages + (kConverts ? 2 * kCopies : 0) <= kWarpgroupBarriers, "a barrier each");
+  static_assert(2 * kStages + Policy::kStages + (kConverts ? 2 * kCopies : Policy::kStages) <= kWarpgroupBarriers,
+                "a barrier each");
   using place = ring_place<kStages>;
 
   static __device__ __forceinline__ int pairs(const gemm_arguments& arguments) {
@@ -163,6 +167,9 @@ class warpgroup_memory {
   static __device__ __forceinline__ uint8_t* copy_full(int slot) { return weights_full(Policy::kStages + slot); }
   static __device__ __forceinline__ uint8_t* copy_empty(int slot) { return copy_full(kCopies + slot); }
 
+  /// Of a piece of weights that are copied by a warp of their own: who copies activations, too, knows it of the stages.
+  static __device__ __forceinline__ uint8_t* weights_empty(int slot) { return weights_full(Policy::kStages + slot); }
+
   /// By all threads.
   static __device__ __forceinline__ void prepare(const gemm_arguments& arguments) {
     if (arch::thread_index() == 0) {
@@ -171,10 +178,13 @@ class warpgroup_memory {
 #pragma unroll
       for (int slot = 0; slot < kStages; ++slot) {
         arch::mbarrier_init(full(slot), one_passes_on ? 1 : Policy::kProducerWarps);
-        arch::mbarrier_init(empty(slot), Policy::kWarps * sharers);
+        arch::mbarrier_init(empty(slot), Policy::kWarps / Policy::kWarpsK * sharers);
       }
 #pragma unroll
-      for (int slot = 0; slot < Policy::kStages; ++slot) arch::mbarrier_init(weights_full(slot), 1);
+      for (int slot = 0; slot < Policy::kStages; ++slot) {
+        arch::mbarrier_init(weights_full(slot), 1);
+        if constexpr (!kConverts) arch::mbarrier_init(weights_empty(slot), Policy::kWarps);
+      }
       if constexpr (kConverts) {
 #pragma unroll
         for (int slot = 0; slot < kCopies; ++slot) {

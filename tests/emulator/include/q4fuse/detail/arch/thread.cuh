@@ -57,6 +57,16 @@ inline bool any_of_warp(bool value, site where = site::here()) {
   });
   return mine.value;
 }
+template <int kRequired = 90>
+bool elect_one(site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "elect.sync needs sm_90");
+  struct operand {
+    bool elected;
+  } mine{false};
+  q4fuse_emulator::device.warp_operation("elect_one", mine, where,
+                                         [](const std::array<operand*, 32>& lanes) { lanes[0]->elected = true; });
+  return mine.elected;
+}
 inline uint32_t shuffle_of_four(uint32_t value, int lane, site where = site::here()) {
   return shuffle(
       "shuffle_of_four", value, lane, [](int to, int source) { return to / 4 * 4 + source % 4; }, where);
