@@ -79,7 +79,7 @@ void add_series(const grid& what, const q4fuse::device_info& device, pipeline_ki
     return;
   }
   for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
-    if (serves(config.instruction, p.math) && can_run(config, p.shape, device)) p.members.push_back({kind, config});
+    if (serves(config, p.math) && can_run(config, p.shape, device)) p.members.push_back({kind, config});
   }
 }
 

@@ -136,7 +136,7 @@ TEST(make_points, a_sweep_forces_every_legal_kernel_and_no_other) {
       for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
         const auto uses = std::count_if(p.members.begin(), p.members.end(),
                                         [&](const series& s) { return s.config.has_value() && *s.config == config; });
-        const bool runs = serves(config.instruction, p.math) && can_run(config, p.shape, device);
+        const bool runs = serves(config, p.math) && can_run(config, p.shape, device);
         EXPECT_EQ(uses, runs ? 2 : 0) << to_string(config) << " m=" << p.shape.m;
       }
       const series& first = p.members.at(0);

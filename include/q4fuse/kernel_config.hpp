@@ -116,6 +116,8 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
@@ -244,6 +246,12 @@ Q4FUSE_HIDDEN constexpr bool has_instruction(const device_info& device, const ke
 /// Whether the kernels of an instruction compute in a math mode.
 Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math) {
   return detail::multiplies_halves(instruction) == (math != math_mode::exact);
+}
+
+/// And a kernel: warpgroups that take stages in turn pay where nothing has to be converted into those.
+Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math) {
+  const bool takes_turns = config.family == kernel_family::warpgroup && config.warps_k > 1;
+  return serves(config.instruction, math) && (!takes_turns || math == math_mode::direct_fp16);
 }
 
 /// Whether a kernel can run a shape on a device.

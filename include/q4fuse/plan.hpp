@@ -47,7 +47,7 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   bool found = false;
   double best_time = 0.0;
   for (const kernel_config& config : kKernelConfigs) {
-    if (!serves(config.instruction, math)) continue;
+    if (!serves(config, math)) continue;
     if (!found) best.config = config;
     if (!detail::is_candidate(config, shape, device) || !can_run(config, shape, device)) continue;
     const double time = detail::estimated_time(config, shape, device, source, math);

@@ -56,7 +56,7 @@ TEST_F(traffic_of_pipelines, equals_the_formula_for_every_kernel) {
   for (const gemm_shape& shape : {gemm_shape{1, 40, 96}, gemm_shape{5, 300, 544}, gemm_shape{130, 70, 512}}) {
     const problem p = make_problem(shape);
     for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
-      if (!serves(config.instruction, q4fuse::math_mode::exact) || !can_run(config, shape, info)) continue;
+      if (!serves(config, q4fuse::math_mode::exact) || !can_run(config, shape, info)) continue;
       q4fuse::gemm_plan plan;
       plan.config = config;
       const measured fused = run_pipeline(p, plan, pipeline::fused);

@@ -45,9 +45,8 @@ gemm_options force(const kernel_config& config, pipeline source = pipeline::fuse
 
 /// A kernel that runs on every device of the library.
 kernel_config portable_config(math_mode math = math_mode::exact) {
-  const auto* found =
-      std::find_if(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
-                   [&](const kernel_config& c) { return required_arch(c) == 75 && serves(c.instruction, math); });
+  const auto* found = std::find_if(std::begin(q4fuse::kKernelConfigs), std::end(q4fuse::kKernelConfigs),
+                                   [&](const kernel_config& c) { return required_arch(c) == 75 && serves(c, math); });
   EXPECT_NE(found, std::end(q4fuse::kKernelConfigs));
   return *found;
 }
@@ -204,7 +203,7 @@ TEST_F(errors, invalid_plan_for_the_math) {
   for (const math_mode called : kMathModes) {
     for (const math_mode planned : kMathModes) {
       for (const math_mode served : kMathModes) {
-        if (called == planned && serves(portable_config(served).instruction, called)) continue;
+        if (called == planned && serves(portable_config(served), called)) continue;
         expect_in(called, kAll, status_code::invalid_plan, "options.plan",
                   [&](auto& a) { a.options = force(portable_config(served), pipeline::fused, planned); });
       }

@@ -287,7 +287,7 @@ inline std::vector<forced_choice> every_forced_choice() {
   std::vector<forced_choice> choices;
   for (int index = 0; index < q4fuse::kKernelConfigCount; ++index) {
     for (const math_mode math : kMathModes) {
-      if (serves(q4fuse::kKernelConfigs[index].instruction, math)) choices.push_back({index, math});
+      if (serves(q4fuse::kKernelConfigs[index], math)) choices.push_back({index, math});
     }
   }
   return choices;

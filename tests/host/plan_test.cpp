@@ -123,7 +123,7 @@ std::vector<gemm_plan> every_plan(const gemm_shape& shape, const device_info& de
 TEST(plan, every_config_serves_some_math_mode) {
   for (const kernel_config& config : kKernelConfigs) {
     EXPECT_TRUE(std::any_of(std::begin(kMathModes), std::end(kMathModes), [&](math_mode math) {
-      return serves(config.instruction, math);
+      return serves(config, math);
     })) << to_string(config);
   }
   EXPECT_TRUE(serves(dot_instruction::dp4a, math_mode::exact));
@@ -140,13 +140,25 @@ TEST(plan, every_config_serves_some_math_mode) {
   }
 }
 
+TEST(plan, kernels_whose_warpgroups_take_turns_serve_activations_as_they_are) {
+  int found = 0;
+  for (const kernel_config& config : kKernelConfigs) {
+    if (config.family != kernel_family::warpgroup || config.warps_k == 1) continue;
+    ++found;
+    EXPECT_TRUE(serves(config, math_mode::direct_fp16)) << to_string(config);
+    EXPECT_FALSE(serves(config, math_mode::dequantized_fp16)) << to_string(config);
+    EXPECT_FALSE(serves(config, math_mode::exact)) << to_string(config);
+  }
+  EXPECT_GT(found, 0);
+}
+
 TEST(plan, choice_serves_the_math_that_is_asked_for) {
   for (const known_device& device : kDevices) {
     for (const gemm_shape& shape : many_shapes()) {
       for (const math_mode math : kMathModes) {
         for (const gemm_plan& chosen : every_plan(shape, device.info, math)) {
           ASSERT_EQ(chosen.math, math) << describe(device, shape);
-          ASSERT_TRUE(serves(chosen.config.instruction, math)) << describe(device, shape) << ": " << to_string(chosen);
+          ASSERT_TRUE(serves(chosen.config, math)) << describe(device, shape) << ": " << to_string(chosen);
         }
       }
       ASSERT_EQ(to_string(plan(shape, device.info)), to_string(plan(shape, device.info, math_mode::exact)));
@@ -169,7 +181,7 @@ TEST(plan, direct_fp16_is_always_fused) {
 TEST(plan, names_a_kernel_of_the_math_mode_where_none_is_legal) {
   for (const math_mode math : kMathModes) {
     for (const gemm_plan& chosen : every_plan({8, 64, 64}, {1, 70, 1024}, math)) {
-      EXPECT_TRUE(serves(chosen.config.instruction, math)) << to_string(chosen);
+      EXPECT_TRUE(serves(chosen.config, math)) << to_string(chosen);
       EXPECT_FALSE(can_run(chosen.config, {8, 64, 64}, {1, 70, 1024})) << to_string(chosen);
     }
   }

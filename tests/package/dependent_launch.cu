@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(threads<kIndex, Activations>(), 1)
 
 template <math_mode kMath, int kIndex, template <int, int> class Activations, int kAccessBytes>
 bool exists() {
-  if constexpr (q4fuse::serves(q4fuse::kKernelConfigs[kIndex].instruction, kMath)) {
+  if constexpr (q4fuse::serves(q4fuse::kKernelConfigs[kIndex], kMath)) {
     constexpr bool kWarpgroup = q4fuse::kKernelConfigs[kIndex].family == kernel_family::warpgroup;
     return reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, false>) != nullptr &&
            reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, kWarpgroup>) != nullptr;

@@ -44,7 +44,7 @@ void run_shape(const q4fuse::gemm_shape& shape, q4fuse_test::activation_kind act
   print("quantize", shape, hash(blocks.download()));
   for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
     // FP16 math sums in the order of the tensor cores, which the emulator does not claim to know.
-    if (!serves(config.instruction, q4fuse::math_mode::exact) || !can_run(config, shape, device)) continue;
+    if (!serves(config, q4fuse::math_mode::exact) || !can_run(config, shape, device)) continue;
     q4fuse::gemm_options options;
     options.plan.emplace();
     options.plan->config = config;

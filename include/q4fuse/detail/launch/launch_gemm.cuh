@@ -106,7 +106,7 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
 template <math_mode kMath, int kIndex, template <int, int> class Activations>
 bool launch_if(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
                const device_info& device, cudaStream_t stream, status* result) {
-  if constexpr (serves(kKernelConfigs[kIndex].instruction, kMath)) {
+  if constexpr (serves(kKernelConfigs[kIndex], kMath)) {
     if (config == kKernelConfigs[kIndex]) {
       *result = launch_config_kernel<kIndex, Activations>(arguments, shape, device, stream);
       return true;
@@ -134,7 +134,7 @@ inline status resolve_plan(const gemm_shape& shape, const gemm_options& options,
   *result = *options.plan;
   bool known = false;
   for (const kernel_config& config : kKernelConfigs) known = known || config == result->config;
-  if (!known || result->math != own_choice.math || !serves(result->config.instruction, own_choice.math)) {
+  if (!known || result->math != own_choice.math || !serves(result->config, own_choice.math)) {
     return {status_code::invalid_plan, "options.plan"};
   }
   if (!has_instruction(device, result->config)) {

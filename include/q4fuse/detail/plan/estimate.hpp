@@ -181,43 +181,57 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations) * copies;
 }
 
-/// Microseconds that a warpgroup kernel takes for a pair of blocks of a tile. Exact dots have one tile, and either
-/// convert activations for each other or share k.
-constexpr double warpgroup_pair_time(const kernel_config& config, pipeline source, math_mode math) {
+/// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for
+/// each pair of blocks: where the busiest multiprocessor has one tile, and where it has more, of which two run beside
+/// each other if they are small.
+struct warpgroup_tile_time {
+  double tile;
+  double pair_alone;
+  double pair_of_several;
+};
+
+constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, pipeline source, math_mode math) {
   if (math == math_mode::exact) {
-    if (config.cluster_k > 1) return source == pipeline::fused ? 2.10 : 1.50;
-    return source == pipeline::fused ? 1.66 : 1.455;
+    // One tile, whose CTAs either convert activations for each other or share k.
+    const bool fused = source == pipeline::fused;
+    if (config.cluster_k > 1) return fused ? warpgroup_tile_time{10.0, 2.0, 2.0} : warpgroup_tile_time{10.0, 1.5, 1.5};
+    return fused ? warpgroup_tile_time{10.0, 1.59, 1.59} : warpgroup_tile_time{10.0, 1.455, 1.455};
   }
   // Activations as they are, dequantized, and quantized before that.
-  constexpr double kTimes[5][3] = {
-      {0.67, 0.90, 1.19}, {0.382, 0.77, 1.05}, {0.46, 0.84, 1.23}, {0.33, 0.60, 1.11}, {0.29, 0.50, 0.80}};
-  const int tile = config.tile_n > 128    ? 0
-                   : config.cluster_n > 1 ? 1
-                   : config.tile_m > 64   ? 2
-                   : config.tile_m > 32   ? 3
-                                          : 4;
+  constexpr warpgroup_tile_time kTimes[8][3] = {
+      {{11.9, 0.624, 0.624}, {3.0, 0.91, 0.925}, {3.8, 1.185, 1.16}},
+      {{7.0, 0.32, 0.33}, {2.1, 0.673, 0.666}, {3.7, 0.98, 0.966}},
+      {{4.3, 0.354, 0.377}, {5.7, 0.70, 0.72}, {5.2, 1.06, 1.09}},
+      {{3.7, 0.308, 0.25}, {4.0, 0.545, 0.386}, {3.5, 0.917, 0.589}},
+      {{2.8, 0.263, 0.215}, {3.4, 0.437, 0.307}, {3.3, 0.766, 0.461}},
+      {{2.6, 0.255, 0.245}, {2.7, 0.301, 0.314}, {2.9, 0.52, 0.482}},
+      {{5.0, 0.254, 0.287}, {}, {}},
+      {{3.1, 0.224, 0.278}, {}, {}},
+  };
+  const int tile = config.warps_k > 1      ? (config.tile_m > 32 ? 6 : 7)
+                   : config.tile_n > 128   ? 0
+                   : config.cluster_n > 1  ? 1
+                   : config.tile_m > 64    ? 2
+                   : config.tile_m > 32    ? 3
+                   : config.cluster_k <= 2 ? 4
+                                           : 5;
   return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
 }
 
-/// Microseconds of a warpgroup kernel: those of the pairs, and of filling rings and storing sums, of all CTAs of the
-/// busiest multiprocessor. Two that share one convert activations beside each other's products; clusters of four end up
-/// on two multiprocessors. CTAs that share activations have a tile each, needed or not.
+/// Microseconds of a warpgroup kernel: those of all tiles of the busiest multiprocessor. CTAs that share activations
+/// have a tile each, needed or not.
 constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
   const int sharers = math == math_mode::direct_fp16 ? 1 : config.cluster_n;
-  const gemm_shape whole_clusters{shape.m, round_up(shape.n, int64_t{config.tile_n} * sharers), shape.k};
-  const double ctas = rounds_of_ctas(config, whole_clusters, device);
-  const bool overlap = ctas > 1.0 && warpgroup_ctas(config) > 1 && math != math_mode::direct_fp16;
+  const int64_t clusters = ceil_div(shape.n, int64_t{config.tile_n} * sharers) * ceil_div(shape.m, config.tile_m);
+  const int64_t tiles = ceil_div(clusters, resident_clusters(config.cluster_k * sharers, device));
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
   const auto pairs = static_cast<double>(pieces * (kPieceBlocks / 2));
   // Rows that no tensor copy takes cost what their bytes do.
   const double copies = by_row_alignment{0.0, 0.2, 1.2, 4.0}.of(shape) * config.tile_n / 256;
-  const double pair = warpgroup_pair_time(config, source, math) * (overlap ? 0.75 : 1.0) + copies;
-  // Large tiles have rings to fill and sums to store; small ones, which share k, are counted by clusters.
-  const bool large = config.cluster_k == 1 || math == math_mode::exact;
-  return large                   ? 2.0 + ctas * (10.0 * config.tile_n / 256 + pairs * pair)
-         : config.cluster_k == 2 ? 5.6 + ctas * pairs * pair
-                                 : 8.0 + ctas * pairs * pair * 1.45;
+  const warpgroup_tile_time time = warpgroup_tile_times(config, source, math);
+  const double pair = (tiles > 1 ? time.pair_of_several : time.pair_alone) + copies;
+  return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair);
 }
 
 constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
