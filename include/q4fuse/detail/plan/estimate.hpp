@@ -194,17 +194,18 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
   if (math == math_mode::exact) {
     // One tile, whose CTAs either convert activations for each other or share k.
     const bool fused = source == pipeline::fused;
-    if (config.cluster_k > 1) return fused ? warpgroup_tile_time{10.0, 2.0, 2.0} : warpgroup_tile_time{10.0, 1.5, 1.5};
-    return fused ? warpgroup_tile_time{10.0, 1.59, 1.59} : warpgroup_tile_time{10.0, 1.455, 1.455};
+    if (config.cluster_k > 1)
+      return fused ? warpgroup_tile_time{10.0, 1.88, 1.88} : warpgroup_tile_time{10.0, 1.5, 1.5};
+    return fused ? warpgroup_tile_time{10.0, 1.51, 1.51} : warpgroup_tile_time{10.0, 1.42, 1.42};
   }
   // Activations as they are, dequantized, and quantized before that.
   constexpr warpgroup_tile_time kTimes[8][3] = {
-      {{11.9, 0.624, 0.624}, {3.0, 0.91, 0.925}, {3.8, 1.185, 1.16}},
-      {{7.0, 0.32, 0.33}, {2.1, 0.673, 0.666}, {3.7, 0.98, 0.966}},
-      {{4.3, 0.354, 0.377}, {5.7, 0.70, 0.72}, {5.2, 1.06, 1.09}},
-      {{3.7, 0.308, 0.25}, {4.0, 0.545, 0.386}, {3.5, 0.917, 0.589}},
-      {{2.8, 0.263, 0.215}, {3.4, 0.437, 0.307}, {3.3, 0.766, 0.461}},
-      {{2.6, 0.255, 0.245}, {2.7, 0.301, 0.314}, {2.9, 0.52, 0.482}},
+      {{11.9, 0.624, 0.624}, {8.0, 0.83, 0.80}, {6.0, 1.11, 1.09}},
+      {{7.0, 0.32, 0.33}, {7.1, 0.586, 0.58}, {7.4, 0.81, 0.80}},
+      {{4.3, 0.354, 0.377}, {6.6, 0.631, 0.65}, {5.8, 1.016, 1.04}},
+      {{3.7, 0.308, 0.25}, {4.7, 0.50, 0.367}, {4.6, 0.784, 0.531}},
+      {{2.8, 0.263, 0.215}, {4.3, 0.36, 0.27}, {4.3, 0.591, 0.375}},
+      {{2.6, 0.255, 0.245}, {2.8, 0.28, 0.27}, {3.0, 0.45, 0.382}},
       {{5.0, 0.254, 0.287}, {}, {}},
       {{3.1, 0.224, 0.278}, {}, {}},
   };
