@@ -65,42 +65,47 @@ class producer {
     typename memory::place place;
     const int pairs = memory::pairs(arguments_);
     int copied = 0;
+    // The code of the copies is long. Where nothing is converted those ahead of the first stage share it with the
+    // others; elsewhere that would make converting slower.
     int due = kWeightsAhead + kAhead;
+    if constexpr (kConverts) copy(due);
 #pragma unroll 1
     for (tile_walk<Policy> tile; !tile.done(arguments_); tile.advance()) {
 #pragma unroll 1
-      for (int pair = 0; pair < padded_pairs_; ++pair) {
-        // All copies, those ahead of the first pair included, in one place: they are most of the kernel's code. Behind
-        // the fence below, which would wait for their loads.
-#pragma unroll 1
-        for (; due > 0; --due) copy();
-        due = 1;
-        const int pair_of_stage = pair % memory::kStagePairs;
-        if (kConverts && pair_of_stage == 0) arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
-        wait_for_copies<kAhead - 1>();
+      for (int pair = 0; pair < padded_pairs_; pair += memory::kStagePairs) {
         if constexpr (kConverts) {
-          // Pairs of a stage that has others within k are converted even if they are not.
-          if (pair - pair_of_stage < pairs) convert<0>(pair_of_stage, copied, place.slot);
-          copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
+          arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
+          convert<0>(pairs - pair, copied, place.slot);
+        } else {
+          copy(due);
+          due = 1;
+          wait_for_copies<kAhead - 1>();
         }
-        if (pair_of_stage + 1 < memory::kStagePairs) continue;
         arch::fence_proxy_async();
         arch::sync_warp();
         if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::full(place.slot));
         place.advance();
+        if constexpr (Portion::kThroughRegisters) copy();
       }
     }
   }
 
  private:
-  /// Converts copy `copied` to pair `pair` of a stage, which is kPair or a later one.
+  /// Converts pairs kPair to kStagePairs - 1 of a stage, if any of its pairs, of which `pairs_left` are left, lies
+  /// within k, and copies those to come into the places that become free.
   template <int kPair>
-  __device__ __forceinline__ void convert(int pair, int copied, int slot) {
-    if (kPair + 1 == memory::kStagePairs || pair == kPair) {
-      activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
-    } else if constexpr (kPair + 1 < memory::kStagePairs) {
-      convert<kPair + 1>(pair, copied, slot);
-    }
+  __device__ __forceinline__ void convert(int pairs_left, int& copied, int slot) {
+    wait_for_copies<kAhead - 1>();
+    if (pairs_left > 0) activations_.template convert<kPair>(memory::copied_pair(copied), memory::activations(slot));
+    copied = copied + 1 == memory::kPairCopies ? 0 : copied + 1;
+    // Not ahead of the fence, which would wait for loads.
+    if constexpr (kPair + 1 < memory::kStagePairs || !Portion::kThroughRegisters) copy();
+    if constexpr (kPair + 1 < memory::kStagePairs) convert<kPair + 1>(pairs_left, copied, slot);
+  }
+
+  __device__ __forceinline__ void copy(int groups) {
+#pragma unroll 1
+    for (int i = 0; i < groups; ++i) copy();
   }
 
   /// One group of copies, even when nothing is left, so that the count of groups in flight stays the same. The first
