@@ -88,6 +88,8 @@ class producer {
         if constexpr (Portion::kThroughRegisters) copy();
       }
     }
+    // Those of a cluster store its sums: the kernel ahead may still read what was in Y.
+    if (Policy::kSharesK && arguments_.dependent) arch::wait_for_dependencies();
   }
 
  private:
@@ -113,11 +115,9 @@ class producer {
   __device__ __forceinline__ void copy() {
     copy_weights();
     if (weights_ahead_ < kWeightsAhead) {
-      if (++weights_ahead_ == kWeightsAhead) {
-        if (arguments_.dependent) arch::wait_for_dependencies();
-        activations_.begin_tile(copies_.tile.first_token(arguments_));
-      }
+      if (++weights_ahead_ == kWeightsAhead) activations_.begin_tile(copies_.tile.first_token(arguments_));
     } else if (!copies_.tile.done(arguments_)) {
+      if (arguments_.dependent) arch::wait_for_dependencies();  // every time, so that the machine code shows it
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
       const int first_pair_of_stage = copies_.pair / memory::kStagePairs * memory::kStagePairs;
       if (first_pair_of_stage * 2 < arguments_.k_blocks) {
