@@ -198,7 +198,8 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
       return fused ? warpgroup_tile_time{10.0, 1.88, 1.88} : warpgroup_tile_time{10.0, 1.5, 1.5};
     return fused ? warpgroup_tile_time{10.0, 1.51, 1.51} : warpgroup_tile_time{10.0, 1.42, 1.42};
   }
-  // Activations as they are, dequantized, and quantized before that.
+  // Activations as they are, dequantized, and quantized before that. Rows: tiles of 256 x 128 and 128 x 128, where k is
+  // split 128 x 128, x 64 and x 32, in clusters of four x 32, and with groups of warps, direct alone, x 64 and x 32.
   constexpr warpgroup_tile_time kTimes[8][3] = {
       {{11.9, 0.624, 0.624}, {8.0, 0.83, 0.80}, {6.0, 1.11, 1.09}},
       {{7.0, 0.32, 0.33}, {7.1, 0.586, 0.58}, {7.4, 0.81, 0.80}},
