@@ -105,31 +105,38 @@ __device__ __forceinline__ void place_partial_tile(const typename Policy::dot& d
 }
 
 /// Adds the partial tiles of the CTAs that share k, rank 0 first, and in each those of its kWarpsK groups of warps, and
-/// stores them, tokens from `own_token` on. Each CTA of the cluster does so for its share of the rows.
-template <class Policy>
+/// stores them, tokens from `own_token` on. Each CTA of the cluster does so for its share of the rows. By all of its
+/// threads, of which those add that are told to, `thread` of `threads`.
+template <class Policy, bool kAdds>
 __device__ __forceinline__ void store_shared_tile(const float* partials, const gemm_arguments& arguments,
-                                                  int64_t first_row, int64_t first_token, int64_t own_token, int rank) {
+                                                  int64_t first_row, int64_t first_token, int64_t own_token, int rank,
+                                                  int thread, int threads) {
   constexpr int kStride = partial_row_floats(Policy::kTileN);
-  constexpr int kQuads = Policy::kTileN / 4 / Policy::kClusterK;  // of a token, four rows each
-  static_assert(kQuads * 4 * Policy::kClusterK == Policy::kTileN, "the CTAs of a cluster share the rows evenly");
+  // Of a token, four rows each.
+  constexpr int kQuads = static_cast<int>(ceil_div(Policy::kTileN / 4, Policy::kClusterK));
   arch::sync_cluster();
-  const int64_t tokens_left = arguments.m - first_token;
-  const int foreign_tokens = static_cast<int>(own_token - first_token);
-  const int tokens = (tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM) - foreign_tokens;
-  for (int index = arch::thread_index(); index < tokens * kQuads; index += Policy::kThreads) {
-    const int token = foreign_tokens + index / kQuads;
-    const int row = (rank * kQuads + index % kQuads) * 4;
-    // What is read must be stored, because that is what makes the last barrier wait for it.
-    if (first_row + row >= arguments.n) continue;
-    float4 sum{};
+  if constexpr (kAdds) {
+    const int64_t tokens_left = arguments.m - first_token;
+    const int foreign_tokens = static_cast<int>(own_token - first_token);
+    const int tokens = (tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM) - foreign_tokens;
+#pragma unroll(Policy::kWarpsK > 1 ? 2 : 1)
+    for (int index = thread; index < tokens * kQuads; index += threads) {
+      const int token = foreign_tokens + index / kQuads;
+      const int row = (rank * kQuads + index % kQuads) * 4;
+      // What is read must be stored, because that is what makes the last barrier wait for it.
+      if (row >= Policy::kTileN || first_row + row >= arguments.n) continue;
+      float4 sum{};
 #pragma unroll
-    for (int part = 0; part < Policy::kClusterK * Policy::kWarpsK; ++part) {
-      const int group = part % Policy::kWarpsK;
-      const float4 term =
-          arch::load_cluster(partials + (group * Policy::kTileM + token) * kStride + row, part / Policy::kWarpsK);
-      sum = part == 0 ? term : add(sum, term);
+      for (int part = 0; part < Policy::kClusterK * Policy::kWarpsK; ++part) {
+        const float* const place = partials + (part % Policy::kWarpsK * Policy::kTileM + token) * kStride + row;
+        // Those of the CTA itself the shorter way, where it has several.
+        const int source = part / Policy::kWarpsK;
+        const bool own = Policy::kWarpsK > 1 && source == rank;
+        const float4 term = own ? arch::load_shared<float4>(place) : arch::load_cluster(place, source);
+        sum = part == 0 ? term : add(sum, term);
+      }
+      store_rows<Policy>(arguments, first_token + token, first_row + row, sum);
     }
-    store_rows<Policy>(arguments, first_token + token, first_row + row, sum);
   }
   arch::sync_cluster_relaxed();  // no CTA ends while another reads its memory
 }

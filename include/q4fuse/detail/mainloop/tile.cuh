@@ -206,7 +206,8 @@ __device__ __forceinline__ void tile_mainloop(const gemm_arguments& arguments, i
     arch::sync_cta();  // every warp is done with the rings
     float* const partials = reinterpret_cast<float*>(arch::shared_memory());
     place_partial_tile<Policy>(dot, partials, warp_row, warp_token);
-    store_shared_tile<Policy>(partials, arguments, first_row, first_token, first_token, slice);
+    store_shared_tile<Policy, true>(partials, arguments, first_row, first_token, first_token, slice,
+                                    arch::thread_index(), Policy::kThreads);
   } else {
     store_sums(dot, arguments, first_row + warp_row, first_token + warp_token, first_token + warp_token);
   }

@@ -136,13 +136,16 @@ class full_stages {
 /// branches of the roles never join: registers that one of them has the other lacks.
 __device__ __forceinline__ void leave_rings() { arch::sync_cta(); }
 
-/// By all threads of a cluster, which has one tile.
-template <class Policy>
+/// By all threads of a cluster, which has one tile. Consumers in several groups are enough to add its sums: producers
+/// would save them no step, and have the code twice.
+template <class Policy, bool kConsumer>
 __device__ __forceinline__ void store_shared_sums(const gemm_arguments& arguments) {
+  constexpr int kIdle = Policy::kWarpsK > 1 ? Policy::kProducerWarps * kWarpSize : 0;
   const tile_walk<Policy> tile;
-  store_shared_tile<Policy>(reinterpret_cast<const float*>(arch::shared_memory()), arguments, tile.first_row(arguments),
-                            tile.first_token(arguments), tile.first_own_token(arguments),
-                            static_cast<int>(arch::cta_index() % Policy::kClusterK));
+  store_shared_tile<Policy, kConsumer || kIdle == 0>(
+      reinterpret_cast<const float*>(arch::shared_memory()), arguments, tile.first_row(arguments),
+      tile.first_token(arguments), tile.first_own_token(arguments),
+      static_cast<int>(arch::cta_index() % Policy::kClusterK), arch::thread_index() - kIdle, Policy::kThreads - kIdle);
 }
 
 template <class Policy>
@@ -165,7 +168,7 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
       leave_rings();
       place_partial_tile<Policy>(dot, reinterpret_cast<float*>(arch::shared_memory()), warp_row,
                                  group * Policy::kTileM);
-      store_shared_sums<Policy>(arguments);
+      store_shared_sums<Policy, true>(arguments);
     } else {
       store_sums(dot, arguments, tile.first_row(arguments) + warp_row, tile.first_token(arguments),
                  tile.first_own_token(arguments));
@@ -189,7 +192,7 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_
     if constexpr (Policy::kSharesK) {
       wait_for_copies<0>();
       leave_rings();
-      store_shared_sums<Policy>(arguments);
+      store_shared_sums<Policy, false>(arguments);
     }
   } else {
     arch::raise_registers<Policy::kConsumerRegisters>();
