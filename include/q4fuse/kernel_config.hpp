@@ -62,7 +62,7 @@ struct kernel_config {
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
   /// Warps along k, their sums added in a fixed order; in the stream-K family along rows, too. In the warpgroup family
-  /// they take turns, stage by stage.
+  /// they take turns, piece by piece.
   int warps_k;
   /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound and stream-K
   /// families, else per CTA.
@@ -117,7 +117,7 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 2},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 6, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
@@ -248,7 +248,7 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
   return detail::multiplies_halves(instruction) == (math != math_mode::exact);
 }
 
-/// And a kernel: warpgroups that take stages in turn pay where nothing has to be converted into those.
+/// And a kernel: warpgroups that take pieces in turn pay where nothing has to be converted.
 Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math) {
   const bool takes_turns = config.family == kernel_family::warpgroup && config.warps_k > 1;
   return serves(config.instruction, math) && (!takes_turns || math == math_mode::direct_fp16);

@@ -38,11 +38,12 @@ __device__ __forceinline__ constexpr int swizzled_offset(int row, int byte) {
 /// leading-dimension offset, which swizzled K-major layouts do not use, 32-45 the stride from eight rows to the next
 /// eight, each in units of 16 bytes; bits 49-51 the base offset, 0 as the rows begin at a multiple of 1024; bits 62-63
 /// the swizzle, 1 for 128 bytes. `tile` may point 32, 64 or 96 bytes into the first row, for later columns of k.
-/// Addresses of shared memory have 18 bits: masked all the same, they would be masked again after every addition.
+/// Addresses of shared memory have 18 bits, nothing is masked and nothing carries: put together by other than
+/// additions, a descriptor would be taken apart again for each that follows from it.
 __device__ __forceinline__ uint64_t make_wgmma_descriptor(const void* tile) {
   constexpr uint64_t kStride = kSwizzledTileAlignment >> 4;
   const uint64_t address = static_cast<uint32_t>(__cvta_generic_to_shared(tile));
-  return address >> 4 | uint64_t{1} << 16 | kStride << 32 | uint64_t{1} << 62;
+  return (address >> 4) + (kStride << 32) + (uint64_t{1} << 62);
 }
 
 /// The same for an operand whose rows are all those of one group of eight.
@@ -53,8 +54,7 @@ __device__ __forceinline__ uint64_t make_repeating_wgmma_descriptor(const void* 
 
 /// The descriptor of an operand that begins `bytes` further on, a multiple of 16 within the CTA's shared memory.
 __device__ __forceinline__ uint64_t advance_wgmma_descriptor(uint64_t descriptor, int bytes) {
-  const uint32_t low = static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(bytes / 16);
-  return descriptor >> 32 << 32 | low;
+  return descriptor + static_cast<uint64_t>(bytes / 16);
 }
 
 /// Orders the warpgroup's accesses to accumulators and A registers before the wgmma that follow.

@@ -28,34 +28,18 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
 
   __device__ dot_wgmma(const uint8_t* /*constant*/, int warp_row) : row_offset_(warp_row * kWeightPieceBytes) {}
 
-  /// As of dot_wgmma_s8. One group of products, of one block, always runs; each has one wait, after which its fragments
-  /// are made anew. Bytes are read before the wait, so that their latency passes during it, or, with registers to
-  /// spare, before the products ahead of it are started.
+  /// Adds `pairs` pairs of blocks, of a whole tile; those of a last stage that do not exist are zeros. One group of
+  /// products, of one block, runs beside the next block's fragments: each has one wait, after which those of the group
+  /// before are made anew. Bytes are read a block ahead, so that their latency passes during all of that. Whole pieces
+  /// are one straight line: a loop over pairs spends as much on finding its way as on fragments.
   template <class Stages>
   __device__ __forceinline__ void multiply(Stages& stages, int pairs) {
-    constexpr bool kAhead = Stages::kRegistersToSpare;
-    stages.acquire();
-    raw_.load(stages.weights() + row_offset_);
-    make_weight_fragments(a_[0], raw_);
-    if constexpr (kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
 #pragma unroll 1
-    for (int pair = 0; pair < pairs; ++pair) {
-      const uint64_t stage = arch::make_wgmma_descriptor(stages.activations());
-      start<0>(stage);
-      if constexpr (!kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
-      arch::wgmma_wait<1>();
-      if (pair > 0) stages.release();
-      make_weight_fragments(a_[1], raw_);
-      const bool more = pair + 1 < pairs;
-      const bool ahead = kAhead && more && !stages.at_end_of_piece();
-      if (ahead) raw_.load(stages.weights() + row_offset_ + kPairBytes);
-      start<1>(stage);
-      if (more) {
-        stages.next();
-        if (!ahead) raw_.load(stages.weights() + row_offset_);
-        arch::wgmma_wait<1>();
-        make_weight_fragments(a_[0], raw_);
-        if constexpr (kAhead) raw_.load(stages.weights() + row_offset_ + kWeightBlockBytes);
+    for (int first = 0; first < pairs; first += kPieceBlocks / 2) {
+#pragma unroll
+      for (int stage = 0; stage < Stages::kPieceStages; ++stage) {
+        const int pair = first + stage * Stages::kPairs;
+        if (stage == 0 || pair < pairs) multiply_stage(stages, stage, pairs - pair, pair > 0);
       }
     }
     finish();
@@ -63,6 +47,32 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
   }
 
  private:
+  /// Of a stage, of which `pairs` pairs exist, or more. Releases the one before it, if it is not the first.
+  template <class Stages>
+  __device__ __forceinline__ void multiply_stage(Stages& stages, int stage, int pairs, bool has_predecessor) {
+    stages.acquire(stage);
+    const uint8_t* const weights = stages.weights(stage) + row_offset_;
+    const uint64_t activations = arch::make_wgmma_descriptor(stages.activations());
+    raw_.load(weights);
+#pragma unroll
+    for (int pair = 0; pair < Stages::kPairs; ++pair) {
+      if (pair > 0 && pair >= pairs) break;
+      const uint8_t* const block = weights + pair * kPairBytes;
+      const uint64_t tile =
+          arch::advance_wgmma_descriptor(activations, pair * 8 * kTokenTiles * arch::kSwizzledRowBytes);
+      arch::wgmma_wait<1>();
+      make_weight_fragments(a_[0], raw_);
+      raw_.load(block + kWeightBlockBytes);
+      start<0>(tile);
+      arch::wgmma_wait<1>();
+      if (pair == 0 && has_predecessor) stages.release();
+      make_weight_fragments(a_[1], raw_);
+      if (pair + 1 < Stages::kPairs && pair + 1 < pairs) raw_.load(block + kPairBytes);
+      start<1>(tile);
+    }
+    stages.leave(stage);
+  }
+
   /// Waits for all products: only now are the sums there.
   __device__ __forceinline__ void finish() {
     arch::wgmma_wait<0>();
@@ -76,14 +86,14 @@ class dot_wgmma : public warp_tile_sums<kRowTiles, kTokenTiles> {
     }
   }
 
-  /// Starts the products of those fragments with block kBlock of a stage of activations, as one group.
+  /// Starts the products of those fragments with block kBlock of a tile of activations, as one group.
   template <int kBlock>
-  __device__ __forceinline__ void start(uint64_t stage) {
+  __device__ __forceinline__ void start(uint64_t tile) {
     constexpr int kTokens = 8 * kTokenTiles;
     arch::wgmma_fence();
 #pragma unroll
     for (int group = 0; group < 2; ++group) {
-      const uint64_t descriptor = arch::advance_wgmma_descriptor(stage, kBlock * kBlockBytes + group * kBlockBytes / 2);
+      const uint64_t descriptor = arch::advance_wgmma_descriptor(tile, kBlock * kBlockBytes + group * kBlockBytes / 2);
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
         // The order of accumulators in a product is that of warp_tile_sums.

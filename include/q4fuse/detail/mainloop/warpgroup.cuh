@@ -6,7 +6,6 @@
 // others issue. CTAs stay for several tiles: producers fill the rings for the next tile while consumers store the sums
 // of the last one.
 
-#include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
 #include <q4fuse/detail/arch/register_share_sm90.cuh>
@@ -14,7 +13,7 @@
 #include <q4fuse/detail/epilogue/store.cuh>
 #include <q4fuse/detail/mainloop/warpgroup_copies.cuh>
 #include <q4fuse/detail/mainloop/warpgroup_producer.cuh>
-#include <q4fuse/detail/quant/q4_0.cuh>
+#include <q4fuse/detail/mainloop/warpgroup_stages.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/k_slice.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
@@ -26,111 +25,6 @@
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
-
-/// The consumers' side of the rings. Groups of warps take turns: each has every kWarpsK-th stage.
-template <class Policy>
-class full_stages {
- public:
-  /// Of the stages whose number, modulo Policy::kWarpsK, is `group`.
-  __device__ full_stages(bool tensor_copies, int group) : tensor_copies_(tensor_copies), group_(group), done_(group) {
-#pragma unroll 1
-    for (int i = 0; i < group; ++i) next_.advance();
-  }
-
-  using memory = warpgroup_memory<Policy>;
-  static constexpr int kPairs = memory::kStagePairs;
-  /// Those that are multiplied between two visits here. In kernels that share k whole stages spill, or take a tenth
-  /// longer where activations are quantized.
-  static constexpr int kPairsAtOnce = Policy::kSharesK ? 1 : kPairs;
-  /// Of the threads that multiply.
-  static constexpr bool kRegistersToSpare = Policy::kProducerWarps < 8 && Policy::kWarpRows > 16;
-
-  /// Waits for the first stage of a tile.
-  __device__ __forceinline__ void acquire() {
-    arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
-    activations_ = memory::activations(next_.slot);
-    advance();
-    pair_ = first_pair();
-    acquire_weights();
-  }
-  /// Whether the next pairs are in another stage.
-  __device__ __forceinline__ bool at_end() const { return kWhole || (pair_ + kPairsAtOnce) % kPairs == 0; }
-  /// And in another piece of weights.
-  __device__ __forceinline__ bool at_end_of_piece() const { return pair_ + kStep >= kPieceBlocks / 2; }
-  __device__ __forceinline__ void next() {
-    const bool stage_ends = at_end();
-    pair_ += kStep;
-    weights_ += kStep * kPairBytes;
-    if (stage_ends) {
-      arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
-      activations_ = memory::activations(next_.slot);
-      advance();
-      if (pair_ >= kPieceBlocks / 2) {
-        pair_ = first_pair();
-        release_weights();
-        acquire_weights();
-      }
-    }
-  }
-  /// Of the first block of the pairs.
-  __device__ __forceinline__ const uint8_t* weights() const { return weights_; }
-  __device__ __forceinline__ const uint8_t* activations() const {
-    return activations_ + pair_of_stage() * 2 * Policy::kBlockBytes;
-  }
-  __device__ __forceinline__ const uint8_t* scales() const {
-    return activations_ + Policy::kTileM * kWarpgroupRowBytes + scale_offset(pair_of_stage() * 2, 0);
-  }
-  __device__ __forceinline__ void release() {
-    arch::sync_warp();
-    memory::arrive_empty(done_, tensor_copies_);
-#pragma unroll
-    for (int i = 0; i < Policy::kWarpsK; ++i) done_ = done_ + 1 == memory::kStages ? 0 : done_ + 1;
-  }
-  /// Passes by the stages of a tile's last piece that lie beyond k.
-  __device__ __forceinline__ void skip(int stages) {
-#pragma unroll 1
-    for (int i = 0; i < stages; ++i) {
-      arch::mbarrier_wait(memory::full(next_.slot), next_.parity);
-      advance();
-      release();
-    }
-    release_weights();
-  }
-
- private:
-  /// Passes a piece on to be overwritten: what is left of it is in registers.
-  __device__ __forceinline__ void release_weights() {
-    if constexpr (!Policy::kConverts) {
-      arch::sync_warp();
-      if (tensor_copies_ && arch::lane_index() == 0) arch::mbarrier_arrive(memory::weights_empty(piece_.slot));
-    }
-    piece_.advance();
-  }
-
-  static constexpr bool kWhole = kPairsAtOnce == kPairs;
-  static constexpr int kStep = kPairsAtOnce * Policy::kWarpsK;
-  static_assert(Policy::kWarpsK == 1 || kWhole, "groups of warps take whole stages");
-  __device__ __forceinline__ int first_pair() const { return Policy::kWarpsK > 1 ? group_ : 0; }
-  __device__ __forceinline__ void advance() {
-#pragma unroll
-    for (int i = 0; i < Policy::kWarpsK; ++i) next_.advance();
-  }
-  __device__ __forceinline__ int pair_of_stage() const { return kWhole ? 0 : pair_ % kPairs; }
-
-  __device__ __forceinline__ void acquire_weights() {
-    if (tensor_copies_) arch::mbarrier_wait(memory::weights_full(piece_.slot), piece_.parity);
-    weights_ = memory::weights(piece_.slot) + first_pair() * kPairBytes;
-  }
-
-  bool tensor_copies_;
-  int group_;
-  typename memory::place next_;
-  int done_;
-  ring_place<Policy::kStages> piece_;
-  int pair_ = 0;
-  const uint8_t* activations_ = nullptr;
-  const uint8_t* weights_ = nullptr;
-};
 
 /// Where k is shared, before sums take the rings' place. One barrier in one place for all threads, although the
 /// branches of the roles never join: registers that one of them has the other lacks.
@@ -148,6 +42,16 @@ __device__ __forceinline__ void store_shared_sums(const gemm_arguments& argument
       static_cast<int>(arch::cta_index() % Policy::kClusterK), arch::thread_index() - kIdle, Policy::kThreads - kIdle);
 }
 
+/// Of `pairs` pairs of blocks, how many are in the pieces of a group of warps.
+template <class Policy>
+__device__ __forceinline__ int pairs_of_group(int pairs, int group) {
+  if constexpr (Policy::kWarpsK == 1) return pairs;
+  constexpr int kPiecePairs = warpgroup_memory<Policy>::kPiecePairs;
+  constexpr int kTurn = kPiecePairs * Policy::kWarpsK;
+  const int rest = pairs % kTurn - group * kPiecePairs;
+  return pairs / kTurn * kPiecePairs + (rest < 0 ? 0 : rest < kPiecePairs ? rest : kPiecePairs);
+}
+
 template <class Policy>
 __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   using memory = warpgroup_memory<Policy>;
@@ -156,13 +60,13 @@ __device__ __forceinline__ void consume(const gemm_arguments& arguments) {
   const int warp_row = (warp - group * Policy::kWarpsN) * Policy::kWarpRows;
   full_stages<Policy> stages(arguments.tensor_copies, group);
   if (arguments.dependent) arch::wait_for_dependencies();  // the kernel ahead may still read what was in Y
-  const int pairs = (memory::pairs(arguments) + Policy::kWarpsK - 1 - group) / Policy::kWarpsK;
+  const int pairs = pairs_of_group<Policy>(memory::pairs(arguments), group);
 #pragma unroll 1
   for (tile_walk<Policy> tile; !tile.done(arguments); tile.advance()) {
     typename Policy::dot dot(arch::shared_memory() + memory::kMap.constant, warp_row);
     dot.clear();
     if (!Policy::kSharesK || pairs > 0) dot.multiply(stages, pairs);
-    stages.skip(memory::padded_pairs(arguments) / memory::kStagePairs / Policy::kWarpsK -
+    stages.skip(static_cast<int>(ceil_div(pairs, memory::kPiecePairs)) * memory::kPieceStages -
                 static_cast<int>(ceil_div(pairs, memory::kStagePairs)));
     if constexpr (Policy::kSharesK) {
       leave_rings();

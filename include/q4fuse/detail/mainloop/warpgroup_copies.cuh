@@ -110,13 +110,12 @@ class activation_tile_copies {
 template <class Policy>
 struct piece_countdown {
   using memory = warpgroup_memory<Policy>;
-  static constexpr int kPieceStages = memory::kPiecePairs / memory::kStagePairs;
-  int stages = kPieceStages - 1 + memory::kStages;
+  int stages = memory::kPieceStages - 1 + memory::kStages;
 
   /// Whether they may, now that the next stage is empty.
   __device__ __forceinline__ bool next_stage() {
     const bool due = stages == 0;
-    stages = (due ? kPieceStages : stages) - 1;
+    stages = (due ? memory::kPieceStages : stages) - 1;
     return due;
   }
 };
@@ -137,7 +136,10 @@ __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, con
 #pragma unroll 1
   while (!activations.done()) {
     arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
-    activations.copy_next(memory::activations(place.slot), memory::full(place.slot), asks);
+#pragma unroll
+    for (int pair = 0; pair < memory::kStagePairs; ++pair) {
+      activations.copy_next(memory::activations(place.slot) + pair * memory::kPairTile, memory::full(place.slot), asks);
+    }
     place.advance();
   }
 }

@@ -42,16 +42,19 @@ class producer {
   using memory = warpgroup_memory<Policy>;
   static constexpr int kThreads = Policy::kProducerWarps * kWarpSize;
   static constexpr int kPiecePairs = memory::kPiecePairs;
-  /// Pairs by which copies of activations are ahead of those that are passed on. Consumers keep up to two stages.
+  /// Pairs by which copies of activations are ahead of those that are passed on.
   static constexpr int kAhead = Portion::kThroughRegisters ? 1
                                 : kConverts                ? memory::kPairCopies - 1
-                                                           : memory::kStages - 2 * Policy::kWarpsK;
+                                            : memory::kStagePairs * (memory::kStages - 1 - memory::kKeptStages);
   /// Pairs by which copies of weights are ahead of those of activations, a quarter of the rows of a piece each. A piece
-  /// must be complete when its first pair is passed on, and its slot must be empty: producers know that of all stages
-  /// that held what they fill now.
+  /// must be complete when its first pair is passed on, and its slot must be empty: producers that convert know that of
+  /// all stages that held what they fill now, others wait, for no piece that is not passed on in full.
   static constexpr int kWeightsAhead = kPiecePairs - 1;
-  static constexpr int kEmptied = kConverts ? kAhead + memory::kStagePairs * memory::kStages : memory::kStages + 1;
-  static_assert(kWeightsAhead + kEmptied + kPiecePairs - 1 <= kPiecePairs * Policy::kStages, "too few pieces");
+  static constexpr int kEmptied = kAhead + memory::kStagePairs * memory::kStages;
+  static_assert((kConverts
+                     ? kWeightsAhead + kEmptied + kPiecePairs - 1
+                     : kWeightsAhead + kAhead + kPiecePairs - memory::kStagePairs + 1) <= kPiecePairs * Policy::kStages,
+                "too few pieces");
 
  public:
   __device__ explicit producer(const gemm_arguments& arguments)
@@ -77,8 +80,11 @@ class producer {
           arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
           convert<0>(pairs - pair, copied, place.slot);
         } else {
-          copy(due);
-          due = 1;
+#pragma unroll 1
+          for (int i = 0; i < memory::kStagePairs; ++i) {
+            copy(due);
+            due = 1;
+          }
           wait_for_copies<kAhead - 1>();
         }
         arch::fence_proxy_async();
@@ -121,9 +127,9 @@ class producer {
       if constexpr (!kConverts) arch::mbarrier_wait(memory::empty(target_.slot), target_.parity ^ 1);
       const int first_pair_of_stage = copies_.pair / memory::kStagePairs * memory::kStagePairs;
       if (first_pair_of_stage * 2 < arguments_.k_blocks) {
-        activations_.fetch(kConverts ? memory::copied_pair(target_.slot) : memory::activations(target_.slot));
+        activations_.fetch(place_of_pair());
       }
-      target_.advance();
+      if (kConverts || copies_.pair % memory::kStagePairs == memory::kStagePairs - 1) target_.advance();
       if (copies_.advance(padded_pairs_) && !copies_.tile.done(arguments_)) {
         activations_.begin_tile(copies_.tile.first_token(arguments_));
       }
@@ -131,21 +137,33 @@ class producer {
     commit_copies();
   }
 
+  /// Where the next pair is fetched to.
+  __device__ __forceinline__ uint8_t* place_of_pair() const {
+    if constexpr (kConverts) {
+      return memory::copied_pair(target_.slot);
+    } else {
+      return memory::activations(target_.slot) + copies_.pair % memory::kStagePairs * memory::kPairTile;
+    }
+  }
+
   __device__ __forceinline__ void copy_weights() {
     constexpr int kRows = Policy::kTileN / kPiecePairs;
     if (weights_.tile.done(arguments_)) return;
+    if (!kConverts && weights_.pair % kPiecePairs == 0) {
+      arch::mbarrier_wait(memory::weights_empty(weights_place_.slot), weights_place_.parity ^ 1);
+    }
     const int piece = weights_.pair / kPiecePairs;
     const int row = weights_.pair % kPiecePairs * kRows;
     const int64_t rows_left = arguments_.n - weights_row_ - row;
     const int blocks = arguments_.k_blocks - piece * kPieceBlocks;
     copy_piece<kRows, kWeightPieceBytes, kThreads, true>(
-        memory::weights(weights_slot_) + row * kWeightPieceBytes, kWeightPieceBytes, arguments_.w, weights_row_ + row,
-        int64_t{piece} * kWeightPieceBytes, rows_left < kRows ? static_cast<int>(rows_left) : kRows,
+        memory::weights(weights_place_.slot) + row * kWeightPieceBytes, kWeightPieceBytes, arguments_.w,
+        weights_row_ + row, int64_t{piece} * kWeightPieceBytes, rows_left < kRows ? static_cast<int>(rows_left) : kRows,
         (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, thread_);
     if (weights_.advance(padded_pairs_) && !weights_.tile.done(arguments_)) {
       weights_row_ = weights_.tile.first_row(arguments_);
     }
-    if (weights_.pair % kPiecePairs == 0) weights_slot_ = weights_slot_ + 1 == Policy::kStages ? 0 : weights_slot_ + 1;
+    if (weights_.pair % kPiecePairs == 0) weights_place_.advance();
   }
 
   const gemm_arguments& arguments_;
@@ -153,7 +171,7 @@ class producer {
   int padded_pairs_;
   pair_walk<Policy> weights_;
   int64_t weights_row_ = 0;  ///< the first one of their tile
-  int weights_slot_ = 0;
+  ring_place<Policy::kStages> weights_place_;
   int weights_ahead_ = 0;  ///< pairs, up to kWeightsAhead
   pair_walk<Policy> copies_;
   ring_place<kConverts ? memory::kPairCopies : memory::kStages> target_;

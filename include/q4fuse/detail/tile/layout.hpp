@@ -139,8 +139,9 @@ __host__ __device__ constexpr int warpgroup_stage_pairs(int block_bytes) {
 }
 /// Room for copies of activations that are to be converted, bytes a token: three of two pairs of Q8_1 blocks, the
 /// fewest that are whole units of 16 bytes, or two of two pairs of blocks of halves. Where CTAs convert for each other
-/// they copy a part of the tokens each: a further stage takes some of that room.
-__host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes, int sharers) {
+/// they copy a part of the tokens each: a further stage takes some of that room. Groups of warps do not convert.
+__host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes, int groups, int sharers) {
+  if (groups > 1) return 0;
   if (sharers > 1) return 3 * 2 * kFp16BlockBytes;
   return warpgroup_stage_pairs(block_bytes) == 1 ? 3 * 4 * kQ8_1BlockBytes : 2 * 4 * kFp16BlockBytes;
 }
@@ -159,7 +160,7 @@ struct warpgroup_layout {
 
 inline constexpr int kWarpgroupBarriers = 28;
 
-/// `block_bytes` an activation block takes in a row; `groups` of warps take turns at the stages; `sharers` CTAs convert
+/// `block_bytes` an activation block takes in a row; `groups` of warps take turns at the pieces; `sharers` CTAs convert
 /// activations for each other. The sums of a tile whose k is shared, by groups or `cluster_k` CTAs, take the place of
 /// the rings.
 __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n, int tile_m, int weight_stages,
@@ -169,9 +170,10 @@ __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n,
   const int scales = block_bytes == kQuantBlockBytes ? kTokenScaleBytes : 0;
   map.activations = 0;
   map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
-  map.activation_stages = groups * (warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3);
+  map.activation_stages = groups > 1 ? 16 : warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3;
   map.copies = map.activations + map.activation_stages * map.activation_stage;
-  map.constant = map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes, sharers), 1024));
+  map.constant =
+      map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes, groups, sharers), 1024));
   map.weights = map.constant + 1024;
   map.weight_stage = tile_n * kWeightPieceBytes;
   const int rings = map.weights + weight_stages * map.weight_stage;

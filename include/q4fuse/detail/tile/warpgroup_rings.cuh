@@ -108,8 +108,8 @@ class tile_walk {
   uint32_t index_ = static_cast<uint32_t>(arch::cta_index() / kClusterCtas);
 };
 
-/// Shared memory of a warpgroup kernel. Everything moves in pairs of blocks. A tile has whole pieces of k: stages that
-/// lie beyond k pass through the ring with nothing in them, so that pieces and stages stay in step.
+/// Shared memory of a warpgroup kernel. Everything moves in pairs of blocks. A tile has whole pieces of k, and a piece
+/// whole stages: those that lie beyond k pass through the ring with nothing in them, so that both stay in step.
 template <class Policy>
 class warpgroup_memory {
  public:
@@ -117,19 +117,25 @@ class warpgroup_memory {
   static constexpr warpgroup_layout kMap =
       make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kWarpsK,
                             Policy::kClusterK, Policy::kClusterN);
-  static constexpr int kStagePairs = warpgroup_stage_pairs(Policy::kBlockBytes);
+  /// Activations that are multiplied as they are come in tiles of a pair, two a stage, and need no place for copies: it
+  /// holds more stages, up to eight, for which there are barriers.
+  static constexpr int kStagePairs = kConverts ? warpgroup_stage_pairs(Policy::kBlockBytes) : 2;
   static constexpr int kPiecePairs = kPieceBlocks / 2;
-  /// Activations that are multiplied as they are need no place for copies: it holds more stages. Of each group of warps
-  /// one or two are in use.
-  static constexpr int kStages = kConverts ? kMap.activation_stages : 1 + 4 * Policy::kWarpsK;
-  static_assert(kConverts || kMap.activations + kStages * kMap.activation_stage <= kMap.weights, "room for those");
+  static constexpr int kPieceStages = kPiecePairs / kStagePairs;
+  static constexpr int kPairTile = Policy::kTileM * kWarpgroupRowBytes;  ///< bytes
+  static constexpr int kStageBytes = kConverts ? kMap.activation_stage : kStagePairs * kPairTile;
+  static constexpr int kRoom = (kMap.constant - kMap.activations) / kStageBytes;
+  static constexpr int kStages = kConverts ? kMap.activation_stages : kRoom < 8 ? kRoom : 8;
+  /// Stages that consumers keep while they wait for the next one: of each group of warps the last one of its piece.
+  static constexpr int kKeptStages = 1 + (Policy::kWarpsK - 1) * kPieceStages;
+  static_assert(kConverts || kStages > 1 + kKeptStages, "room for more than those");
   using Portion = typename Policy::portion;
   static constexpr int kCopies = Policy::kSharers > 1 ? 3 : Portion::kCopies;
   static constexpr int kCopyBytes = Policy::kConvertedTokens * Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
-  static_assert(kMap.copies + kCopies * kCopyBytes <= kMap.constant, "room for all of them");
+  static_assert(!kConverts || kMap.copies + kCopies * kCopyBytes <= kMap.constant, "room for all of them");
   static_assert(!kConverts || Portion::kCopyPairs >= kStagePairs, "a stage is not put together from several copies");
   static_assert(kMap.activations % arch::kSwizzledTileAlignment == 0 &&
-                    kMap.activation_stage % arch::kSwizzledTileAlignment == 0,
+                    kStageBytes % arch::kSwizzledTileAlignment == 0 && kPairTile % arch::kSwizzledTileAlignment == 0,
                 "wgmma finds rows by their address");
   static_assert(2 * kStages + Policy::kStages + (kConverts ? 2 * kCopies : Policy::kStages) <= kWarpgroupBarriers,
                 "a barrier each");
@@ -142,7 +148,7 @@ class warpgroup_memory {
     return static_cast<int>(ceil_div(arguments.k_blocks, kPieceBlocks)) * kPiecePairs;
   }
   static __device__ __forceinline__ uint8_t* activations(int slot) {
-    return arch::shared_memory() + kMap.activations + slot * kMap.activation_stage;
+    return arch::shared_memory() + kMap.activations + slot * kStageBytes;
   }
   static __device__ __forceinline__ uint8_t* copied(int slot) {
     return arch::shared_memory() + kMap.copies + slot * kCopyBytes;
@@ -168,23 +174,26 @@ class warpgroup_memory {
   static __device__ __forceinline__ uint8_t* copy_full(int slot) { return weights_full(Policy::kStages + slot); }
   static __device__ __forceinline__ uint8_t* copy_empty(int slot) { return copy_full(kCopies + slot); }
 
-  /// Of a piece of weights that are copied by a warp of their own: who copies activations, too, knows it of the stages.
+  /// Of a piece of weights whose activations are not converted: who converts them knows it of the stages.
   static __device__ __forceinline__ uint8_t* weights_empty(int slot) { return weights_full(Policy::kStages + slot); }
 
   /// By all threads.
   static __device__ __forceinline__ void prepare(const gemm_arguments& arguments) {
     if (arch::thread_index() == 0) {
       const int sharers = arguments.tensor_copies ? Policy::kSharers : 1;
-      const bool one_passes_on = arguments.tensor_copies && (!kConverts || Policy::kSharers > 1);
+      const int producers = !arguments.tensor_copies ? Policy::kProducerWarps
+                            : !kConverts             ? kStagePairs
+                            : Policy::kSharers > 1   ? 1
+                                                     : Policy::kProducerWarps;
 #pragma unroll
       for (int slot = 0; slot < kStages; ++slot) {
-        arch::mbarrier_init(full(slot), one_passes_on ? 1 : Policy::kProducerWarps);
+        arch::mbarrier_init(full(slot), producers);
         arch::mbarrier_init(empty(slot), Policy::kWarps / Policy::kWarpsK * sharers);
       }
 #pragma unroll
       for (int slot = 0; slot < Policy::kStages; ++slot) {
         arch::mbarrier_init(weights_full(slot), 1);
-        if constexpr (!kConverts) arch::mbarrier_init(weights_empty(slot), Policy::kWarps);
+        if constexpr (!kConverts) arch::mbarrier_init(weights_empty(slot), Policy::kWarps / Policy::kWarpsK);
       }
       if constexpr (kConverts) {
 #pragma unroll
@@ -207,13 +216,15 @@ class warpgroup_memory {
     }
   }
 
-  /// A warp's arrival where it has used a stage: in all CTAs that convert a part of it.
+  /// A warp's arrival where it has used a stage: in all CTAs that convert a part of it. One branch, since with another
+  /// between two products that run the compiler would have none of them run beside anything.
   static __device__ __forceinline__ void arrive_empty(int slot, bool shared) {
     const int lane = arch::lane_index();
-    if (Policy::kSharers > 1 && shared) {
-      if (lane < Policy::kSharers) arch::mbarrier_arrive_cluster_after_reads(empty(slot), lane);
-    } else if (lane == 0) {
-      arch::mbarrier_arrive(empty(slot));
+    if constexpr (Policy::kSharers > 1) {
+      const int rank = shared ? lane : tile_walk<Policy>::rank();
+      if (lane < (shared ? Policy::kSharers : 1)) arch::mbarrier_arrive_cluster_after_reads(empty(slot), rank);
+    } else {
+      if (lane == 0) arch::mbarrier_arrive(empty(slot));
     }
   }
 };
