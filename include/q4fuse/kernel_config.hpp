@@ -116,8 +116,13 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 6},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 6, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 2, 6, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k32_s8, 256, 128, 8, 1, 1, 3, 2},
     {kernel_family::tile, dot_instruction::mma_m16n8k16_f16, 64, 32, 4, 1, 1, 3},
@@ -248,10 +253,14 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
   return detail::multiplies_halves(instruction) == (math != math_mode::exact);
 }
 
-/// And a kernel: warpgroups that take pieces in turn pay where nothing has to be converted.
+/// And a kernel. Warpgroups that take pieces in turn pay where nothing has to be converted, and replace others of few
+/// tokens there. Clusters of three are for that mode alone, too, for the sake of the code's size.
 Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math) {
-  const bool takes_turns = config.family == kernel_family::warpgroup && config.warps_k > 1;
-  return serves(config.instruction, math) && (!takes_turns || math == math_mode::direct_fp16);
+  if (!serves(config.instruction, math)) return false;
+  if (config.family != kernel_family::warpgroup) return true;
+  const bool direct = math == math_mode::direct_fp16;
+  const bool for_direct = config.warps_k > 1 || config.cluster_k == 3;
+  return for_direct ? direct : !direct || config.tile_m > 64;
 }
 
 /// Whether a kernel can run a shape on a device.

@@ -140,16 +140,34 @@ TEST(plan, every_config_serves_some_math_mode) {
   }
 }
 
-TEST(plan, kernels_whose_warpgroups_take_turns_serve_activations_as_they_are) {
-  int found = 0;
+TEST(plan, wgmma_kernels_of_few_tokens_have_groups_of_warps_where_nothing_is_converted) {
+  int direct = 0;
+  int dequantized = 0;
   for (const kernel_config& config : kKernelConfigs) {
-    if (config.family != kernel_family::warpgroup || config.warps_k == 1) continue;
-    ++found;
-    EXPECT_TRUE(serves(config, math_mode::direct_fp16)) << to_string(config);
-    EXPECT_FALSE(serves(config, math_mode::dequantized_fp16)) << to_string(config);
+    if (config.instruction != dot_instruction::wgmma_m64k16_f16) continue;
     EXPECT_FALSE(serves(config, math_mode::exact)) << to_string(config);
+    if (serves(config, math_mode::direct_fp16)) {
+      ++direct;
+      EXPECT_EQ(config.warps_k > 1, config.tile_m <= 64) << to_string(config);
+    }
+    if (serves(config, math_mode::dequantized_fp16)) {
+      ++dequantized;
+      EXPECT_EQ(config.warps_k, 1) << to_string(config);
+      EXPECT_NE(config.cluster_k, 3) << to_string(config);
+    }
   }
-  EXPECT_GT(found, 0);
+  EXPECT_EQ(direct, 10);
+  EXPECT_EQ(dequantized, 6);
+}
+
+TEST(plan, clusters_are_counted_as_they_run_at_once) {
+  // As cudaOccupancyMaxActiveClusters counts them on an H100, for kernels with a multiprocessor's shared memory.
+  const device_info h100{132, 90, 227 * kKib, true};
+  EXPECT_EQ(q4fuse::detail::resident_clusters(1, h100), 132);
+  EXPECT_EQ(q4fuse::detail::resident_clusters(2, h100), 66);
+  EXPECT_EQ(q4fuse::detail::resident_clusters(3, h100), 39);
+  EXPECT_EQ(q4fuse::detail::resident_clusters(4, h100), 30);
+  EXPECT_EQ(q4fuse::detail::resident_clusters(8, h100), 15);
 }
 
 TEST(plan, choice_serves_the_math_that_is_asked_for) {

@@ -13,11 +13,13 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// Clusters of that many CTAs, one a multiprocessor, that run at once. Those of four and eight leave multiprocessors
-/// over where there are not as many in a row.
+/// Clusters of that many CTAs, one a multiprocessor, that run at once. Those of more than two leave multiprocessors
+/// over where there are not as many in a row: an H100 runs 66 clusters of two, 39 of three, 30 of four and 15 of eight.
 constexpr int64_t resident_clusters(int ctas, const device_info& device) {
-  const int64_t clusters = (ctas >= 4 ? device.sm_count * 15 / 16 : device.sm_count) / ctas;
-  return clusters > 0 ? clusters : 1;
+  const int64_t multiprocessors = ctas >= 4   ? device.sm_count * 15 / 16
+                                  : ctas == 3 ? device.sm_count * 8 / 9
+                                              : device.sm_count;
+  return multiprocessors > ctas ? multiprocessors / ctas : 1;
 }
 
 /// CTAs, or clusters of CTAs, of a weight-bound kernel: one a multiprocessor, as long as there is a row tile for each.
@@ -199,18 +201,25 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
     return fused ? warpgroup_tile_time{10.0, 1.51, 1.51} : warpgroup_tile_time{10.0, 1.42, 1.42};
   }
   // Activations as they are, dequantized, and quantized before that. Rows: tiles of 256 x 128 and 128 x 128, where k is
-  // split 128 x 128, x 64 and x 32, in clusters of four x 32, and with groups of warps, direct alone, x 64 and x 32.
-  constexpr warpgroup_tile_time kTimes[8][3] = {
-      {{11.9, 0.624, 0.624}, {8.0, 0.83, 0.80}, {6.0, 1.11, 1.09}},
-      {{7.0, 0.32, 0.33}, {7.1, 0.586, 0.58}, {7.4, 0.81, 0.80}},
-      {{4.3, 0.354, 0.377}, {6.6, 0.631, 0.65}, {5.8, 1.016, 1.04}},
-      {{3.7, 0.308, 0.25}, {4.7, 0.50, 0.367}, {4.6, 0.784, 0.531}},
-      {{2.8, 0.263, 0.215}, {4.3, 0.36, 0.27}, {4.3, 0.591, 0.375}},
-      {{2.6, 0.255, 0.245}, {2.8, 0.28, 0.27}, {3.0, 0.45, 0.382}},
-      {{5.0, 0.254, 0.287}, {}, {}},
-      {{3.1, 0.224, 0.278}, {}, {}},
+  // split 128 x 128, x 64 and x 32, and in clusters of four x 32; of direct alone in clusters of three x 128, and with
+  // groups of warps x 64 and x 32, in clusters of one to three.
+  constexpr warpgroup_tile_time kTimes[13][3] = {
+      {{10.0, 0.62, 0.60}, {12.6, 0.78, 0.70}, {10.0, 1.02, 0.98}},
+      {{7.5, 0.31, 0.33}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
+      {{3.6, 0.351, 0.37}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
+      {{}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
+      {{}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
+      {{}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
+      {{3.8, 0.327, 0.33}, {}, {}},
+      {{4.0, 0.22, 0.235}, {}, {}},
+      {{3.4, 0.248, 0.269}, {}, {}},
+      {{6.0, 0.227, 0.24}, {}, {}},
+      {{2.7, 0.22, 0.235}, {}, {}},
+      {{3.9, 0.235, 0.25}, {}, {}},
+      {{2.9, 0.221, 0.22}, {}, {}},
   };
-  const int tile = config.warps_k > 1      ? (config.tile_m > 32 ? 6 : 7)
+  const int tile = config.warps_k > 1      ? (config.tile_m > 32 ? 6 : 9) + config.cluster_k
+                   : config.cluster_k == 3 ? 6
                    : config.tile_n > 128   ? 0
                    : config.cluster_n > 1  ? 1
                    : config.tile_m > 64    ? 2
@@ -233,7 +242,9 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const double copies = by_row_alignment{0.0, 0.2, 1.2, 4.0}.of(shape) * config.tile_n / 256;
   const warpgroup_tile_time time = warpgroup_tile_times(config, source, math);
   const double pair = (tiles > 1 ? time.pair_of_several : time.pair_alone) + copies;
-  return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair);
+  // Groups of warps, whose rings fill the shared memory: the next CTA begins when all of this one has ended.
+  const double between = config.warps_k > 1 && tiles > 1 ? 7.0 * static_cast<double>(tiles - 1) : 0.0;
+  return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair) + between;
 }
 
 constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
