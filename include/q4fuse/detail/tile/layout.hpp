@@ -170,7 +170,11 @@ __host__ __device__ constexpr warpgroup_layout make_warpgroup_layout(int tile_n,
   const int scales = block_bytes == kQuantBlockBytes ? kTokenScaleBytes : 0;
   map.activations = 0;
   map.activation_stage = static_cast<int>(round_up(tile_m * (kWarpgroupRowBytes + scales), 1024));
-  map.activation_stages = groups > 1 ? 16 : warpgroup_stage_pairs(block_bytes) > 1 ? 2 : sharers > 1 ? 4 : 3;
+  map.activation_stages = groups > 1                               ? 16
+                          : warpgroup_stage_pairs(block_bytes) > 1 ? 2
+                          : sharers == 1                           ? 3
+                          : tile_n > 128                           ? 4
+                                                                   : 6;
   map.copies = map.activations + map.activation_stages * map.activation_stage;
   map.constant =
       map.copies + static_cast<int>(round_up(tile_m * warpgroup_copy_bytes(block_bytes, groups, sharers), 1024));
