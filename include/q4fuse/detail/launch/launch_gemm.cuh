@@ -93,8 +93,8 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
       gemm_arguments with_copies = arguments;
       with_copies.tensor_copies =
           encode_tensor_maps(arguments,
-                             {config::kTileN, warpgroup::kConvertedTokens, portion::kSourceBlockBytes,
-                              portion::kCopyPairs, portion::kAsTheyAre},
+                             {config::kTileN, warpgroup_memory<warpgroup>::copied_tokens(shape.m),
+                              portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
                              &maps);
       return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
     }

@@ -90,7 +90,7 @@ class activation_tile_copies {
     if (asks) {
       arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
                         first_token_, full);
-      arch::mbarrier_arrive_expecting(full, Policy::kConvertedTokens * kRowBytes);
+      arch::mbarrier_arrive_expecting(full, memory::copied_tokens(arguments_.m) * kRowBytes);
     }
     if (++copy_ == memory::pairs(arguments_) / kPairs) {
       copy_ = 0;

@@ -141,6 +141,11 @@ class warpgroup_memory {
                 "a barrier each");
   using place = ring_place<kStages>;
 
+  /// Of a tensor copy. Fewer tokens than a tile's are copied alone where nothing is converted: what does not exist is
+  /// filled with zeros more slowly than copied, and other tokens' sums do not depend on what is in its place.
+  static __host__ __device__ constexpr int copied_tokens(int64_t m) {
+    return !kConverts && m < Policy::kConvertedTokens ? static_cast<int>(m) : Policy::kConvertedTokens;
+  }
   static __device__ __forceinline__ int pairs(const gemm_arguments& arguments) {
     return static_cast<int>(ceil_div(arguments.k_blocks, 2));
   }
