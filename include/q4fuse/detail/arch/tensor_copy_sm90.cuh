@@ -32,6 +32,11 @@ __device__ __forceinline__ void tensor_copy(void* shared, const tensor_map& map,
       : "memory");
 }
 
+/// Says that `bytes` from `shared` on, a multiple of 16, are read with a tile that a tensor copy fills the rest of, and
+/// that nothing that counts depends on them. Not an instruction: where these functions are stood in for, reading what
+/// was never written is an error, and NaNs are put there. Before the copy, by the thread that asks for it.
+__device__ __forceinline__ void leave_unspecified(void* /*shared*/, int /*bytes*/) {}
+
 /// Copies `bytes`, a multiple of 16, of this CTA's shared memory to the same place in that of the cluster's CTA of rank
 /// `rank`. They count on the barrier that is at the place of `barrier` there. Reads through the proxy of tensor copies
 /// (fence_proxy_async), and what the bytes overwrite must have been read, and passed on to this thread, before.

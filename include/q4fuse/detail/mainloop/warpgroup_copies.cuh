@@ -88,9 +88,11 @@ class activation_tile_copies {
       first_token_ = static_cast<int>(tile_.first_token(arguments_)) + tile_.rank() * Policy::kConvertedTokens;
     }
     if (asks) {
+      const int tokens = memory::copied_tokens(arguments_.m);
+      arch::leave_unspecified(target + tokens * kRowBytes, (Policy::kConvertedTokens - tokens) * kRowBytes);
       arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
                         first_token_, full);
-      arch::mbarrier_arrive_expecting(full, memory::copied_tokens(arguments_.m) * kRowBytes);
+      arch::mbarrier_arrive_expecting(full, tokens * kRowBytes);
     }
     if (++copy_ == memory::pairs(arguments_) / kPairs) {
       copy_ = 0;

@@ -166,6 +166,7 @@ class pair_stages {
   const uint8_t* weights_ = nullptr;
 };
 
+/// Those of a policy.
 template <class Policy>
 using full_stages =
     std::conditional_t<Policy::kBlockBytes == kQuantBlockBytes, pair_stages<Policy>, piece_stages<Policy>>;

@@ -139,7 +139,7 @@ __host__ __device__ constexpr int warpgroup_stage_pairs(int block_bytes) {
 }
 /// Room for copies of activations that are to be converted, bytes a token: three of two pairs of Q8_1 blocks, the
 /// fewest that are whole units of 16 bytes, or two of two pairs of blocks of halves. Where CTAs convert for each other
-/// they copy a part of the tokens each: a further stage takes some of that room. Groups of warps do not convert.
+/// they copy a part of the tokens each: further stages take some of that room. Groups of warps do not convert.
 __host__ __device__ constexpr int warpgroup_copy_bytes(int block_bytes, int groups, int sharers) {
   if (groups > 1) return 0;
   if (sharers > 1) return 3 * 2 * kFp16BlockBytes;
