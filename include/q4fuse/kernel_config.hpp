@@ -77,12 +77,12 @@ struct kernel_config {
   __host__ __device__ constexpr int warps() const { return warps_n * warps_m * warps_k; }
   __host__ __device__ constexpr int threads() const { return warps() * detail::kWarpSize; }
 
-  friend constexpr bool operator==(const kernel_config& a, const kernel_config& b) {
+  Q4FUSE_HIDDEN friend constexpr bool operator==(const kernel_config& a, const kernel_config& b) {
     return a.family == b.family && a.instruction == b.instruction && a.tile_n == b.tile_n && a.tile_m == b.tile_m &&
            a.warps_n == b.warps_n && a.warps_m == b.warps_m && a.warps_k == b.warps_k && a.stages == b.stages &&
            a.cluster_k == b.cluster_k && a.cluster_n == b.cluster_n;
   }
-  friend constexpr bool operator!=(const kernel_config& a, const kernel_config& b) { return !(a == b); }
+  Q4FUSE_HIDDEN friend constexpr bool operator!=(const kernel_config& a, const kernel_config& b) { return !(a == b); }
 };
 
 /// Every GEMM kernel of the library. A plan names one of these; nothing else is compiled.

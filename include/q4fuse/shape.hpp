@@ -12,10 +12,10 @@ struct gemm_shape {
   int64_t n = 0;  ///< output features: rows of W, columns of Y
   int64_t k = 0;  ///< input features: columns of X and W
 
-  friend constexpr bool operator==(const gemm_shape& a, const gemm_shape& b) {
+  Q4FUSE_HIDDEN friend constexpr bool operator==(const gemm_shape& a, const gemm_shape& b) {
     return a.m == b.m && a.n == b.n && a.k == b.k;
   }
-  friend constexpr bool operator!=(const gemm_shape& a, const gemm_shape& b) { return !(a == b); }
+  Q4FUSE_HIDDEN friend constexpr bool operator!=(const gemm_shape& a, const gemm_shape& b) { return !(a == b); }
 };
 
 Q4FUSE_NAMESPACE_END

@@ -38,12 +38,12 @@ class [[nodiscard]] status {
   constexpr cudaError_t cuda_error() const { return cuda_error_; }
 
   /// Two statuses are equal when cause and CUDA error are; the argument is for reading only.
-  friend constexpr bool operator==(const status& a, const status& b) {
+  Q4FUSE_HIDDEN friend constexpr bool operator==(const status& a, const status& b) {
     return a.code_ == b.code_ && a.cuda_error_ == b.cuda_error_;
   }
-  friend constexpr bool operator!=(const status& a, const status& b) { return !(a == b); }
-  friend constexpr bool operator==(const status& a, status_code b) { return a.code_ == b; }
-  friend constexpr bool operator!=(const status& a, status_code b) { return a.code_ != b; }
+  Q4FUSE_HIDDEN friend constexpr bool operator!=(const status& a, const status& b) { return !(a == b); }
+  Q4FUSE_HIDDEN friend constexpr bool operator==(const status& a, status_code b) { return a.code_ == b; }
+  Q4FUSE_HIDDEN friend constexpr bool operator!=(const status& a, status_code b) { return a.code_ != b; }
 
  private:
   status_code code_ = status_code::success;
