@@ -38,16 +38,17 @@ class warp_tile_sums {
   static __device__ __forceinline__ int first_token() { return arch::lane_index() % 4 * 2; }
 
   /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to its first one in
-  /// the token tile: constants, from which addresses are cheap. Calls next_tile() between two token tiles.
+  /// the token tile: constants, from which addresses are cheap. Calls next_tile() between two token tiles. All rows of
+  /// a token are visited one after the other, so that stores of a line follow each other.
   template <class Visitor, class NextTile>
   __device__ __forceinline__ void for_each_by_tile(Visitor&& visit, NextTile&& next_tile) const {
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
       if (j > 0) next_tile();
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
+      for (int token = 0; token < 2; ++token) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) visit(16 * i + 8 * (e / 2), e % 2, sums_[i][j][e]);
+        for (int i = 0; i < 2 * kRowTiles; ++i) visit(8 * i, token, sums_[i / 2][j][i % 2 * 2 + token]);
       }
     }
   }
