@@ -14,7 +14,7 @@ namespace arch {
 
 inline constexpr int kMbarrierBytes = 8;  ///< and as aligned
 
-/// By one thread, and passed on by a CTA-wide barrier: every phase of the barrier ends with `arrivals` arrivals.
+/// By one thread, and passed on to those that use it: every phase of the barrier ends with `arrivals` arrivals.
 template <int kRequired = 90>
 __device__ __forceinline__ void mbarrier_init(void* barrier, int arrivals) {
   static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");

@@ -84,13 +84,14 @@ template <class Policy>
 __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_k, const warpgroup_tensor_maps& maps) {
   static_assert(Policy::kWarpsM == 1, "every warp works for all tokens");
   const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, Policy::portion::kSourceBlockBytes);
-  warpgroup_memory<Policy>::prepare(arguments);
+  warpgroup_memory<Policy>::make_barriers(arguments);
   // The first warps, because the schedulers prefer those: what waits for stages then comes last.
   if (arch::thread_index() < Policy::kProducerWarps * kWarpSize) {
     arch::lower_registers<Policy::kProducerRegisters>();
     if (arguments.tensor_copies) {
       produce_by_tensor_copies<Policy>(arguments, maps);
     } else {
+      warpgroup_memory<Policy>::meet();
       producer<Policy>(arguments).run();
     }
     if constexpr (Policy::kSharesK) {
@@ -100,6 +101,7 @@ __device__ __forceinline__ void warpgroup_mainloop(const gemm_arguments& all_of_
     }
   } else {
     arch::raise_registers<Policy::kConsumerRegisters>();
+    warpgroup_memory<Policy>::meet();
     consume<Policy>(arguments);
   }
 }

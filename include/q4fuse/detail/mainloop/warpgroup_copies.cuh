@@ -30,7 +30,7 @@ class weight_tile_copies {
   __device__ weight_tile_copies(const gemm_arguments& arguments, const arch::tensor_map& map)
       : arguments_(arguments), map_(map) {}
 
-  /// All of them, each as soon as its slot is empty. By a whole warp, of which one lane asks.
+  /// All that are left, each as soon as its slot is empty. By a whole warp, of which one lane asks.
   __device__ __forceinline__ void copy_all(bool asks) {
 #pragma unroll 1
     while (!done()) {
@@ -39,7 +39,7 @@ class weight_tile_copies {
     }
   }
 
-  /// Into the next slot, which must be empty; nothing where nothing is left.
+  /// Into the next slot, which must be empty; nothing where nothing is left. By a whole warp, too.
   __device__ __forceinline__ void copy_next(bool asks) {
     if (done()) return;
     if (piece_ == 0) first_row_ = static_cast<int>(tile_.first_row(arguments_));
@@ -123,27 +123,46 @@ struct piece_countdown {
 };
 
 /// Stages are copied as they are: activations by one warp, weights by another. One alone, which waits for a barrier
-/// ahead of every copy, takes longer for them than small tiles take to be multiplied.
+/// ahead of every copy, takes longer for them than small tiles take to be multiplied. Both ask for what is multiplied
+/// first before they meet the others, and for the rest after that: nothing of the rest is ahead of it then.
 template <class Policy>
 __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, const warpgroup_tensor_maps& maps) {
   using memory = warpgroup_memory<Policy>;
   const int warp = arch::warp_index();
   const bool asks = arch::elect_one();
-  // With dependent launch weights alone may be touched before the wait.
-  if (warp == 1) weight_tile_copies<Policy>(arguments, maps.w).copy_all(asks);
-  if (arguments.dependent) arch::wait_for_dependencies();  // by all, since those of a cluster store its sums
-  if (warp != 0) return;
-  activation_tile_copies<Policy> activations(arguments, maps.x);
-  typename memory::place place;
-#pragma unroll 1
-  while (!activations.done()) {
-    arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
-#pragma unroll
-    for (int pair = 0; pair < memory::kStagePairs; ++pair) {
-      activations.copy_next(memory::activations(place.slot) + pair * memory::kPairTile, memory::full(place.slot), asks);
+  if (warp == memory::kActivationWarp) {
+    // With dependent launch weights alone may be touched before the wait.
+    bool met = arguments.dependent;
+    if (arguments.dependent) {
+      memory::meet();
+      arch::wait_for_dependencies();
     }
-    place.advance();
+    activation_tile_copies<Policy> activations(arguments, maps.x);
+    typename memory::place place;
+#pragma unroll 1
+    while (!activations.done()) {
+      arch::mbarrier_wait(memory::empty(place.slot), place.parity ^ 1);
+#pragma unroll
+      for (int pair = 0; pair < memory::kStagePairs; ++pair) {
+        activations.copy_next(memory::activations(place.slot) + pair * memory::kPairTile, memory::full(place.slot),
+                              asks);
+      }
+      place.advance();
+      if (!met) memory::meet();
+      met = true;
+    }
+    if (!met) memory::meet();
+    return;
   }
+  if (warp == memory::kWeightWarp) {
+    weight_tile_copies<Policy> weights(arguments, maps.w);
+    weights.copy_next(asks);
+    memory::meet();
+    weights.copy_all(asks);
+  } else {
+    memory::meet();
+  }
+  if (arguments.dependent) arch::wait_for_dependencies();  // by all, since those of a cluster store its sums
 }
 
 /// Stages are converted from copies, by all producing threads.
@@ -163,18 +182,23 @@ class copy_converter {
   }
 
   __device__ __forceinline__ void run() {
-    // Weights first, since with dependent launch they alone may be touched before the wait.
     const bool copies = arch::warp_index() == 0;
     const bool asks = arch::elect_one();
-    if (copies) {
+    // Activations first, which have to be converted. With dependent launch weights alone may be touched before the
+    // wait.
+    bool weights_are_next = arguments_.dependent;
 #pragma unroll 1
-      for (int i = 0; i < Policy::kStages; ++i) weights_.copy_next(asks);
-    }
-    if (arguments_.dependent) arch::wait_for_dependencies();
-    if (copies) {
+    for (int turn = 0; turn < 2; ++turn, weights_are_next = !weights_are_next) {
+      if (weights_are_next) {
 #pragma unroll 1
-      for (int i = 0; i < memory::kCopies - 1; ++i) copy_next(asks);
+        for (int i = 0; copies && i < Policy::kStages; ++i) weights_.copy_next(asks);
+      } else {
+        if (arguments_.dependent) arch::wait_for_dependencies();
+#pragma unroll 1
+        for (int i = 0; copies && i < memory::kCopies - 1; ++i) copy_next(asks);
+      }
     }
+    memory::meet();
     typename memory::place place;
     piece_countdown<Policy> countdown;
     const int pairs = memory::pairs(arguments_);

@@ -21,14 +21,19 @@ struct tile_coordinates {
 };
 
 /// Tile `index` of tiles_n x tiles_m, which are fewer than 2^32: bands of at most `band` tiles along m, one after the
-/// other; within a band, the tiles of one row of weights are neighbours.
+/// other; within a band, the tiles of one row of weights are neighbours. The first copies of a kernel wait for this:
+/// one division where there is one band.
 __host__ __device__ constexpr tile_coordinates rasterize(uint32_t index, uint32_t tiles_n, uint32_t tiles_m,
                                                          uint32_t band) {
-  if (band > tiles_m) band = tiles_m;
-  const uint32_t first = index / (tiles_n * band) * band;
-  const uint32_t width = tiles_m - first < band ? tiles_m - first : band;
-  const uint32_t place = index % (tiles_n * band);
-  return {place / width, first + place % width};
+  uint32_t first = 0;
+  uint32_t width = tiles_m;
+  if (tiles_m > band) {
+    first = index / (tiles_n * band) * band;
+    index %= tiles_n * band;
+    width = tiles_m - first < band ? tiles_m - first : band;
+  }
+  if (width == 1) return {index, first};
+  return {index / width, first + index % width};
 }
 
 }  // namespace detail

@@ -139,6 +139,9 @@ class warpgroup_memory {
                 "wgmma finds rows by their address");
   static_assert(2 * kStages + Policy::kStages + (kConverts ? 2 * kCopies : Policy::kStages) <= kWarpgroupBarriers,
                 "a barrier each");
+  /// Warps that make the barriers of the rings and ask for tensor copies into them.
+  static constexpr int kWeightWarp = 0;
+  static constexpr int kActivationWarp = kConverts ? 0 : 1;
   using place = ring_place<kStages>;
 
   /// Of a tensor copy. Fewer tokens than a tile's are copied alone where nothing is converted: what does not exist is
@@ -182,9 +185,9 @@ class warpgroup_memory {
   /// Of a piece of weights whose activations are not converted: who converts them knows it of the stages.
   static __device__ __forceinline__ uint8_t* weights_empty(int slot) { return weights_full(Policy::kStages + slot); }
 
-  /// By all threads.
-  static __device__ __forceinline__ void prepare(const gemm_arguments& arguments) {
-    if (arch::thread_index() == 0) {
+  /// By all threads. A warp may use the barriers that it makes at once, the others once all have met.
+  static __device__ __forceinline__ void make_barriers(const gemm_arguments& arguments) {
+    if (arch::thread_index() == kActivationWarp * kWarpSize) {
       const int sharers = arguments.tensor_copies ? Policy::kSharers : 1;
       const int producers = !arguments.tensor_copies ? Policy::kProducerWarps
                             : !kConverts             ? kStagePairs
@@ -195,6 +198,9 @@ class warpgroup_memory {
         arch::mbarrier_init(full(slot), producers);
         arch::mbarrier_init(empty(slot), Policy::kWarps / Policy::kWarpsK * sharers);
       }
+      arch::fence_proxy_async();
+    }
+    if (arch::thread_index() == kWeightWarp * kWarpSize) {
 #pragma unroll
       for (int slot = 0; slot < Policy::kStages; ++slot) {
         arch::mbarrier_init(weights_full(slot), 1);
@@ -209,11 +215,16 @@ class warpgroup_memory {
       }
       arch::fence_proxy_async();
     }
+    arch::sync_warp();
     if (Policy::kBlockBytes == kQuantBlockBytes && arch::thread_index() < 64) {
       arch::store_shared<uint4>(arch::shared_memory() + kMap.constant + arch::thread_index() * 16,
                                 uint4{kBiasOperand, kBiasOperand, kBiasOperand, kBiasOperand});
       arch::fence_proxy_async();
     }
+  }
+
+  /// By all threads, those of sharers included.
+  static __device__ __forceinline__ void meet() {
     if constexpr (Policy::kSharers > 1) {
       arch::sync_cluster();
     } else {
