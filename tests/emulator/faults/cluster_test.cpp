@@ -92,29 +92,27 @@ TEST_P(cluster_faults, barrier_that_one_cta_passes_by) {
 
 enum class half_barrier { none, relaxed, release };
 
-/// Every thread writes a float for the same thread of the next CTA, arrives, does something else, waits, and reads its
+/// Every thread writes 16 bytes for the same thread of the next CTA, arrives, does something else, waits, and reads its
 /// own.
 __global__ void write_neighbour_kernel(float* y, int ctas, half_barrier kind, bool waits) {
   const int thread = arch::thread_index();
   const int rank = static_cast<int>(arch::cta_index() % ctas);
-  uint8_t* const place = arch::shared_memory() + 4 * thread;
+  uint8_t* const place = arch::shared_memory() + 16 * thread;
   const auto value = static_cast<float>(arch::cta_index() * kThreads + thread);
-  planted_other(), arch::store_cluster(place, (rank + 1) % ctas, value);
+  planted_other(), arch::store_cluster(place, (rank + 1) % ctas, float4{value, value, value, value});
   if (kind == half_barrier::relaxed) arch::arrive_cluster_relaxed();
   if (kind == half_barrier::release) device.arrive_cluster(true, site::here());
   arch::sync_warp();
   if (kind != half_barrier::none && waits) arch::wait_cluster();
   planted();
-  arch::store_global<float>(y + arch::cta_index() * kThreads + thread, arch::load_shared<float>(place));
+  arch::store_global<float>(y + arch::cta_index() * kThreads + thread, arch::load_shared<float4>(place).w);
   if (kind != half_barrier::none && !waits) arch::wait_cluster();
   arch::sync_cluster();
 }
 
-constexpr grid kSmallGrid{kThreads, 4 * kThreads, 8, false, 4};
-
 TEST_P(cluster_faults, neighbours_write_each_others_memory) {
   q4fuse_test::guarded_buffer<float> y(8 * kThreads);
-  expect_clean(run(write_neighbour_kernel, kSmallGrid, y.data(), 4, half_barrier::release, true));
+  expect_clean(run(write_neighbour_kernel, kGrid, y.data(), 4, half_barrier::release, true));
   const std::vector<float> result = y.download();
   for (int i = 0; i < 8 * kThreads; ++i) {
     const int cta = i / kThreads;
@@ -129,7 +127,7 @@ TEST_P(cluster_faults, write_of_another_cta_that_nothing_has_waited_for) {
                                     {half_barrier::relaxed, true},
                                     {half_barrier::relaxed, false},
                                     {half_barrier::release, false}}) {
-    const auto found = run(write_neighbour_kernel, kSmallGrid, y.data(), 4, kind, waits);
+    const auto found = run(write_neighbour_kernel, kGrid, y.data(), 4, kind, waits);
     ASSERT_TRUE(found.has_value()) << static_cast<int>(kind) << waits;
     EXPECT_TRUE(found->kind == fault_kind::shared_race || found->kind == fault_kind::shared_unwritten_read)
         << to_string(*found);
@@ -139,20 +137,20 @@ TEST_P(cluster_faults, write_of_another_cta_that_nothing_has_waited_for) {
 /// What is read may be overwritten from another CTA once its readers have arrived and the writer has waited.
 __global__ void overwrite_kernel(float* y, half_barrier kind) {
   const int rank = static_cast<int>(arch::cta_index() % 2);
-  uint8_t* const place = arch::shared_memory() + 4 * arch::thread_index();
-  arch::store_shared<float>(place, 1.0f);
+  uint8_t* const place = arch::shared_memory() + 16 * arch::thread_index();
+  arch::store_shared<float4>(place, {1.0f, 1.0f, 1.0f, 1.0f});
   arch::sync_cluster();
-  const float read = arch::load_shared<float>(place);
-  arch::store_global<float>(y + arch::cta_index() * kThreads + arch::thread_index(), read);
+  const float4 read = arch::load_shared<float4>(place);
+  arch::store_global<float>(y + arch::cta_index() * kThreads + arch::thread_index(), read.w);
   if (kind == half_barrier::relaxed) arch::arrive_cluster_relaxed();
   if (kind == half_barrier::release) device.arrive_cluster(true, site::here());
   if (kind != half_barrier::none) arch::wait_cluster();
-  planted(), arch::store_cluster(place, 1 - rank, 2.0f);
+  planted(), arch::store_cluster(place, 1 - rank, float4{2.0f, 2.0f, 2.0f, 2.0f});
   arch::sync_cluster();
 }
 
 TEST_P(cluster_faults, overwriting_what_another_cta_may_still_read) {
-  constexpr grid kPair{kThreads, 4 * kThreads, 2, false, 2};
+  constexpr grid kPair{kThreads, 16 * kThreads, 2, false, 2};
   q4fuse_test::guarded_buffer<float> y(2 * kThreads);
   expect_clean(run(overwrite_kernel, kPair, y.data(), half_barrier::release));
   for (const half_barrier kind : {half_barrier::none, half_barrier::relaxed}) {
@@ -223,11 +221,11 @@ TEST_P(cluster_faults, copies_to_another_cta_gone_wrong) {
 
 __global__ void end_before_write_kernel() {
   if (arch::cta_index() % 2 == 1) return;
-  planted(), arch::store_cluster(arch::shared_memory() + 4 * arch::thread_index(), 1, 1.0f);
+  planted(), arch::store_cluster(arch::shared_memory() + 16 * arch::thread_index(), 1, float4{1.0f, 1.0f, 1.0f, 1.0f});
 }
 
 TEST_P(cluster_faults, write_into_the_memory_of_a_cta_that_may_have_ended) {
-  const auto found = run(end_before_write_kernel, {32, 128, 2, false, 2});
+  const auto found = run(end_before_write_kernel, {32, 512, 2, false, 2});
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->kind, fault_kind::cluster_memory_gone) << to_string(*found);
 }

@@ -52,18 +52,19 @@ __device__ __forceinline__ void wait_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-/// Stores at the place that `address` has in this CTA's shared memory, of the CTA of rank `rank` in the cluster.
+/// Stores 16 bytes at the place that `address` has in this CTA's shared memory, of the CTA of rank `rank` in the
+/// cluster.
 template <int kRequired = 90>
-__device__ __forceinline__ void store_cluster(void* address, int rank, float value) {
+__device__ __forceinline__ void store_cluster(void* address, int rank, const float4& value) {
   static_assert(kTargetHas<kRequired>, "st.shared::cluster needs sm_90");
   const uint32_t local = static_cast<uint32_t>(__cvta_generic_to_shared(address));
   asm volatile(
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "st.shared::cluster.f32 [remote], %2;\n"
+      "st.shared::cluster.v4.f32 [remote], {%2, %3, %4, %5};\n"
       "}" ::"r"(local),
-      "r"(rank), "f"(value)
+      "r"(rank), "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w)
       : "memory");
 }
 

@@ -102,28 +102,32 @@ class span_walk {
 };
 
 /// Where partial sums of row tiles wait until they are added. Each CTA of a cluster adds those of its share of the
-/// tokens, which all CTAs leave with it: a slot for every rank, and for every row tile that a warp has part of.
+/// tokens, which all CTAs leave with it: a slot for every rank, and for every row tile that a warp has part of. A slot
+/// holds them in fours, as lanes do: of two tokens and two rows, row after row.
 template <class Policy>
 class partial_sums {
  public:
-  static constexpr int kRows = Policy::kWarpRows;
-  static constexpr int kShare = Policy::kTileM / Policy::kClusterK;  ///< tokens
-  static_assert(kShare * Policy::kClusterK == Policy::kTileM && kShare % 4 == 0, "the CTAs share the tokens evenly");
+  using dot = typename Policy::dot;
+  static constexpr int kTokenPairs = Policy::kTileM / Policy::kClusterK / 2;  ///< of a share
+  static_assert(kTokenPairs * 2 * Policy::kClusterK == Policy::kTileM, "the CTAs share the tokens evenly");
+  static constexpr int kFours = 8 * kTokenPairs;
 
   __device__ partial_sums(uint8_t* shared, int round_tiles)
-      : base_(reinterpret_cast<float*>(shared)), slots_(Policy::kWarps + round_tiles - 1) {}
+      : base_(reinterpret_cast<float4*>(shared)), slots_(Policy::kWarps + round_tiles - 1) {}
 
   /// Leaves a warp's sums of a row tile of the round with the CTAs that add them.
-  __device__ __forceinline__ void place(const typename Policy::dot& dot, int warp, int tile) const {
-    const auto rank = static_cast<int>(arch::cta_index() % Policy::kClusterK);
-    dot.for_each([&](int row, int token, float sum) {
-      float* const element = slot(rank, warp + tile) + offset(token % kShare, row);
+  __device__ __forceinline__ void place(const dot& sums, int warp, int tile) const {
+    float4* const mine = slot(static_cast<int>(arch::cta_index() % Policy::kClusterK), warp + tile);
+#pragma unroll
+    for (int i = 0; i < Policy::kTileM / 8; ++i) {
+      const int pair = 4 * i + dot::first_token() / 2;
+      float4* const four = mine + pair % kTokenPairs * 8 + dot::first_row();
       if constexpr (Policy::kClusterK > 1) {
-        arch::store_cluster(element, token / kShare, sum);
+        arch::store_cluster(four, pair / kTokenPairs, sums.tile_sums(0, i));
       } else {
-        arch::store_shared<float>(element, sum);
+        arch::store_shared<float4>(four, sums.tile_sums(0, i));
       }
-    });
+    }
   }
 
   /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, in the order of k, and
@@ -131,17 +135,14 @@ class partial_sums {
   __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int k_blocks,
                                                 const row_tiles<Policy>& tiles, int first, int count,
                                                 int64_t first_token, int tokens) const {
-    constexpr int kQuads = kRows / 4;
-    const int first_own = static_cast<int>(arch::cta_index() % Policy::kClusterK) * kShare;
+    const int first_own = static_cast<int>(arch::cta_index() % Policy::kClusterK) * kTokenPairs * 2;
 #pragma unroll 1
-    for (int index = arch::thread_index(); index < count * kShare * kQuads; index += Policy::kThreads) {
-      const int tile = index / (kShare * kQuads);
-      const int token = index / kQuads % kShare;
-      const int row = index % kQuads * 4;
+    for (int index = arch::thread_index(); index < count * kFours; index += Policy::kThreads) {
+      const int tile = index / kFours;
+      const int token = first_own + index % kFours / 8 * 2;
+      const int row = index % 8;
       const int global_tile = tiles.first + (first + tile) * tiles.step;
-      const int64_t y_row = tiles.first_row(global_tile) + row;
-      const int foreign_rows = tiles.foreign_rows(global_tile) - row;
-      if (first_own + token >= tokens || y_row >= arguments.n || foreign_rows >= 4) continue;
+      if (token >= tokens) continue;
       float4 sum{};
       int known_pieces = 0;
       int begin = 0;
@@ -159,22 +160,26 @@ class partial_sums {
         }
 #pragma unroll 1
         for (int warp = begin; warp < end; ++warp) {
-          sum = add(sum, arch::load_shared<float4>(slot(rank, warp + tile) + offset(token, row)));
+          sum = add(sum, arch::load_shared<float4>(slot(rank, warp + tile) + index % kFours));
         }
       }
-      store_rows<Policy>(arguments, first_token + first_own + token, y_row, sum, foreign_rows);
+      const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int sum_row = row + i / 2 * 8;
+        if (token + i % 2 < tokens && sum_row >= tiles.foreign_rows(global_tile)) {
+          store_output<dot>(arguments, first_token + token + i % 2, tiles.first_row(global_tile) + sum_row, sums[i]);
+        }
+      }
     }
   }
 
  private:
-  __device__ __forceinline__ float* slot(int rank, int index) const {
-    return base_ + (rank * slots_ + index) * (kShare * kRows);
+  __device__ __forceinline__ float4* slot(int rank, int index) const {
+    return base_ + (rank * slots_ + index) * kFours;
   }
-  /// Rows 0 to 7 and 8 to 15 change places for every other pair of tokens, which spreads the stores of a warp over
-  /// twice the banks.
-  static __device__ __forceinline__ int offset(int token, int row) { return token * kRows + (row ^ token / 2 % 2 * 8); }
 
-  float* base_;
+  float4* base_;
   int slots_;
 };
 

@@ -37,6 +37,12 @@ class warp_tile_sums {
   static __device__ __forceinline__ int first_row() { return arch::lane_index() / 4; }
   static __device__ __forceinline__ int first_token() { return arch::lane_index() % 4 * 2; }
 
+  /// The lane's four sums of a row tile and a token tile.
+  __device__ __forceinline__ float4 tile_sums(int row_tile, int token_tile) const {
+    const float(&sums)[4] = sums_[row_tile][token_tile];
+    return {sums[0], sums[1], sums[2], sums[3]};
+  }
+
   /// Calls visit(row, token, sum) for every element that the lane owns, rows and tokens relative to its first one in
   /// the token tile: constants, from which addresses are cheap. Calls next_tile() between two token tiles. All rows of
   /// a token are visited one after the other, so that stores of a line follow each other.

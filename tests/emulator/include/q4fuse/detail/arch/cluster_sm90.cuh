@@ -39,7 +39,7 @@ void wait_cluster(site where = site::here()) {
 }
 
 template <int kRequired = 90>
-void store_cluster(void* address, int rank, float value, site where = site::here()) {
+void store_cluster(void* address, int rank, const float4& value, site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "st.shared::cluster needs sm_90");
   q4fuse_emulator::device.store_cluster(address, rank, value, where);
 }
