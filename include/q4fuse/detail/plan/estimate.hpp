@@ -97,7 +97,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const bool hidden = shape.m <= config.warps() && pieces <= 16;
   const double element = source == pipeline::separate || hidden ? 45e-6 : 80e-6;
   const double activations = element * static_cast<double>(tokens) * static_cast<double>(shape.k) / config.cluster_k;
-  const double fixed = config.cluster_k == 1 ? 2.05 : 3.22 + 0.04 * config.cluster_k;
+  const double fixed = config.cluster_k == 1 ? 2.0 : 3.3 + 0.04 * config.cluster_k;
   const auto waves =
       static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
   return waves * (fixed + activations + sums + (compute > memory ? compute : memory));
@@ -197,20 +197,20 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
     // One tile, whose CTAs either convert activations for each other or share k.
     const bool fused = source == pipeline::fused;
     if (config.cluster_k > 1)
-      return fused ? warpgroup_tile_time{10.0, 1.88, 1.88} : warpgroup_tile_time{10.0, 1.5, 1.5};
-    return fused ? warpgroup_tile_time{10.0, 1.51, 1.51} : warpgroup_tile_time{10.0, 1.42, 1.42};
+      return fused ? warpgroup_tile_time{7.5, 1.74, 1.74} : warpgroup_tile_time{9.0, 1.46, 1.46};
+    return fused ? warpgroup_tile_time{8.0, 1.48, 1.48} : warpgroup_tile_time{8.0, 1.38, 1.38};
   }
   // Activations as they are, dequantized, and quantized before that. Rows: tiles of 256 x 128 and 128 x 128, where k is
   // split 128 x 128, x 64 and x 32, and in clusters of four x 32; of direct alone in clusters of three x 128, and with
   // groups of warps x 64 and x 32, in clusters of one to three.
   constexpr warpgroup_tile_time kTimes[13][3] = {
-      {{10.0, 0.62, 0.60}, {12.6, 0.78, 0.78}, {10.0, 1.02, 1.08}},
-      {{7.5, 0.31, 0.30}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
-      {{3.6, 0.351, 0.37}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
+      {{8.0, 0.61, 0.62}, {10.0, 0.74, 0.74}, {9.0, 0.98, 1.02}},
+      {{6.0, 0.325, 0.325}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
+      {{3.6, 0.351, 0.388}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
       {{}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
       {{}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
       {{}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
-      {{3.8, 0.327, 0.33}, {}, {}},
+      {{3.8, 0.327, 0.36}, {}, {}},
       {{4.0, 0.22, 0.235}, {}, {}},
       {{3.4, 0.248, 0.269}, {}, {}},
       {{6.0, 0.227, 0.24}, {}, {}},
