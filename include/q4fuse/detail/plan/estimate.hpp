@@ -204,7 +204,7 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
   // split 128 x 128, x 64 and x 32, and in clusters of four x 32; of direct alone in clusters of three x 128, and with
   // groups of warps x 64 and x 32, in clusters of one to three.
   constexpr warpgroup_tile_time kTimes[13][3] = {
-      {{8.0, 0.61, 0.62}, {10.0, 0.74, 0.74}, {9.0, 0.98, 1.02}},
+      {{8.0, 0.61, 0.62}, {11.0, 0.77, 0.77}, {9.0, 0.98, 1.02}},
       {{6.0, 0.325, 0.325}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
       {{3.6, 0.351, 0.388}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
       {{}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
