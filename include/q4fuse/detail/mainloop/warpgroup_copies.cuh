@@ -198,6 +198,7 @@ class copy_converter {
         for (int i = 0; copies && i < memory::kCopies - 1; ++i) copy_next(asks);
       }
     }
+    if (arguments_.dependent) arch::wait_for_dependencies();  // again, so that the machine code shows it
     memory::meet();
     typename memory::place place;
     piece_countdown<Policy> countdown;
