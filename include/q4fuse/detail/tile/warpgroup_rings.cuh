@@ -117,9 +117,12 @@ class warpgroup_memory {
   static constexpr warpgroup_layout kMap =
       make_warpgroup_layout(Policy::kTileN, Policy::kTileM, Policy::kStages, Policy::kBlockBytes, Policy::kWarpsK,
                             Policy::kClusterK, Policy::kClusterN);
-  /// Activations that are multiplied as they are come in tiles of a pair, two a stage, and need no place for copies: it
-  /// holds more stages, up to eight, for which there are barriers.
-  static constexpr int kStagePairs = kConverts ? warpgroup_stage_pairs(Policy::kBlockBytes) : 2;
+  /// Activations that are multiplied as they are come in tiles of a pair, two a stage, or all of a piece where groups
+  /// of warps take turns at those and a cluster shares k. They need no place for copies: it holds more stages, up to
+  /// eight, for which there are barriers.
+  static constexpr int kStagePairs = kConverts ? warpgroup_stage_pairs(Policy::kBlockBytes)
+                                     : Policy::kWarpsK > 1 && Policy::kClusterK > 1 ? kPieceBlocks / 2
+                                                                                    : 2;
   static constexpr int kPiecePairs = kPieceBlocks / 2;
   static constexpr int kPieceStages = kPiecePairs / kStagePairs;
   static constexpr int kPairTile = Policy::kTileM * kWarpgroupRowBytes;  ///< bytes
