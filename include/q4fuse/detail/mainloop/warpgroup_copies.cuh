@@ -182,7 +182,7 @@ class copy_converter {
   }
 
   __device__ __forceinline__ void run() {
-    const bool copies = arch::warp_index() == 0;
+    const bool copies = arch::warp_index() == memory::kWeightWarp;
     const bool asks = arch::elect_one();
     // Activations first, which have to be converted. With dependent launch weights alone may be touched before the
     // wait.
