@@ -16,10 +16,16 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
+/// The element of Y that a sum stands for. The compiler keeps a product with 1, which quiets a NaN.
+template <class Dot>
+__device__ __forceinline__ float output(float sum) {
+  return Dot::kSumScale == 1.0f ? sum : arch::mul_rn(sum, Dot::kSumScale);
+}
+
 template <class Dot>
 __device__ __forceinline__ void store_output(const gemm_arguments& arguments, int64_t token, int64_t row, float sum) {
   if (token < arguments.m && row < arguments.n) {
-    arch::store_global<float>(arguments.y + token * arguments.ldy + row, arch::mul_rn(sum, Dot::kSumScale));
+    arch::store_global<float>(arguments.y + token * arguments.ldy + row, output<Dot>(sum));
   }
 }
 
@@ -43,7 +49,7 @@ __device__ __forceinline__ void store_tile(const Dot& dot, const gemm_arguments&
   dot.for_each_by_tile(
       [&](int i, int j, float sum) {
         if (kAll || (i < rows && static_cast<unsigned>(token + j) < tokens)) {
-          arch::store_global<float>(lane + j * ldy + i, arch::mul_rn(sum, Dot::kSumScale));
+          arch::store_global<float>(lane + j * ldy + i, output<Dot>(sum));
         }
       },
       [&] {
