@@ -112,11 +112,18 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 8},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 1, 2},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 32, 8, 1, 1, 3, 4},
-    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 3, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 192, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 192, 8, 1, 1, 3, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 160, 8, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 160, 8, 1, 1, 3, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 192, 128, 12, 1, 1, 3},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 96, 8, 1, 1, 3, 2},
+    {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 96, 8, 1, 1, 3, 3},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 64, 8, 1, 2, 4, 3},
@@ -148,6 +155,8 @@ struct device_info {
 };
 
 namespace detail Q4FUSE_HIDDEN {
+
+constexpr bool is_power_of_two(int value) { return (value & (value - 1)) == 0; }
 
 /// Whether the operands are halves, not integers.
 constexpr bool multiplies_halves(dot_instruction instruction) {
@@ -254,12 +263,14 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
 }
 
 /// And a kernel. Warpgroups that take pieces in turn pay where nothing has to be converted, and replace others of few
-/// tokens there. Clusters of three are for that mode alone, too, for the sake of the code's size.
+/// tokens there. Clusters of three, and tiles whose sides are no powers of two, are for that mode alone, too, for the
+/// sake of the code's size.
 Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math) {
   if (!serves(config.instruction, math)) return false;
   if (config.family != kernel_family::warpgroup) return true;
   const bool direct = math == math_mode::direct_fp16;
-  const bool for_direct = config.warps_k > 1 || config.cluster_k == 3;
+  const bool for_direct = config.warps_k > 1 || config.cluster_k == 3 || !detail::is_power_of_two(config.tile_n) ||
+                          !detail::is_power_of_two(config.tile_m);
   return for_direct ? direct : !direct || config.tile_m > 64;
 }
 

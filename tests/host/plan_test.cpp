@@ -154,9 +154,11 @@ TEST(plan, wgmma_kernels_of_few_tokens_have_groups_of_warps_where_nothing_is_con
       ++dequantized;
       EXPECT_EQ(config.warps_k, 1) << to_string(config);
       EXPECT_NE(config.cluster_k, 3) << to_string(config);
+      EXPECT_TRUE(q4fuse::detail::is_power_of_two(config.tile_n) && q4fuse::detail::is_power_of_two(config.tile_m))
+          << to_string(config);
     }
   }
-  EXPECT_EQ(direct, 10);
+  EXPECT_EQ(direct, 17);
   EXPECT_EQ(dequantized, 6);
 }
 

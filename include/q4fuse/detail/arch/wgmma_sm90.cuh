@@ -17,6 +17,12 @@
 #define Q4FUSE_SUMS_16(d, i) \
   Q4FUSE_SUMS_4(d, i), Q4FUSE_SUMS_4(d, (i) + 4), Q4FUSE_SUMS_4(d, (i) + 8), Q4FUSE_SUMS_4(d, (i) + 12)
 
+// The product of halves for that many columns, by the names of the sums, of a's four registers and of the descriptor.
+#define Q4FUSE_WGMMA_F16(columns, sums, a0, a1, a2, a3, b)                                                     \
+  "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32.f16.f16 {" sums "}, {%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 \
+  "}, %" #b ", 1, 1, 1, 0;"
+#define Q4FUSE_OPERANDS(a, descriptor) "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor)
+
 #define Q4FUSE_DOTS_4(d, i) "+r"(d[i]), "+r"(d[(i) + 1]), "+r"(d[(i) + 2]), "+r"(d[(i) + 3])
 #define Q4FUSE_DOTS_16(d, i) \
   Q4FUSE_DOTS_4(d, i), Q4FUSE_DOTS_4(d, (i) + 4), Q4FUSE_DOTS_4(d, (i) + 8), Q4FUSE_DOTS_4(d, (i) + 12)
@@ -72,23 +78,49 @@ __device__ __forceinline__ void wgmma_fence() {
 template <int kN>
 __device__ __forceinline__ void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
+  static_assert(kN == 32 || kN == 64 || kN == 96 || kN == 128 || kN == 160 || kN == 192,
+                "one list of operands a width");
   if constexpr (kN == 32) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {" Q4FUSE_NAMES_10()
-                 "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
+    asm volatile(Q4FUSE_WGMMA_F16(32, Q4FUSE_NAMES_10() "%10,%11,%12,%13,%14,%15", 16, 17, 18, 19, 20)
                  : Q4FUSE_SUMS_16(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+                 : Q4FUSE_OPERANDS(a, descriptor));
   } else if constexpr (kN == 64) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
-                     Q4FUSE_NAMES_10(2) "%30,%31}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
-                 : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
-  } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
-                     Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4)
-                         Q4FUSE_NAMES_10(5) "%60,%61,%62,%63}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
+    asm volatile(
+        Q4FUSE_WGMMA_F16(64, Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1) Q4FUSE_NAMES_10(2) "%30,%31", 32, 33, 34, 35, 36)
+        : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16)
+        : Q4FUSE_OPERANDS(a, descriptor));
+  } else if constexpr (kN == 96) {
+    asm volatile(Q4FUSE_WGMMA_F16(96,
+                                  Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1) Q4FUSE_NAMES_10(2)
+                                      Q4FUSE_NAMES_10(3) "%40,%41,%42,%43,%44,%45,%46,%47",
+                                  48, 49, 50, 51, 52)
+                 : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32)
+                 : Q4FUSE_OPERANDS(a, descriptor));
+  } else if constexpr (kN == 128) {
+    asm volatile(Q4FUSE_WGMMA_F16(128,
+                                  Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1) Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3)
+                                      Q4FUSE_NAMES_10(4) Q4FUSE_NAMES_10(5) "%60,%61,%62,%63",
+                                  64, 65, 66, 67, 68)
                  : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32), Q4FUSE_SUMS_16(d, 48)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+                 : Q4FUSE_OPERANDS(a, descriptor));
+  } else if constexpr (kN == 160) {
+    asm volatile(
+        Q4FUSE_WGMMA_F16(160,
+                         Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1) Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3) Q4FUSE_NAMES_10(4)
+                             Q4FUSE_NAMES_10(5) Q4FUSE_NAMES_10(6) "%70,%71,%72,%73,%74,%75,%76,%77,%78,%79",
+                         80, 81, 82, 83, 84)
+        : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32), Q4FUSE_SUMS_16(d, 48),
+          Q4FUSE_SUMS_16(d, 64)
+        : Q4FUSE_OPERANDS(a, descriptor));
+  } else {
+    asm volatile(Q4FUSE_WGMMA_F16(192,
+                                  Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1) Q4FUSE_NAMES_10(2) Q4FUSE_NAMES_10(3)
+                                      Q4FUSE_NAMES_10(4) Q4FUSE_NAMES_10(5) Q4FUSE_NAMES_10(6) Q4FUSE_NAMES_10(7)
+                                          Q4FUSE_NAMES_10(8) "%90,%91,%92,%93,%94,%95",
+                                  96, 97, 98, 99, 100)
+                 : Q4FUSE_SUMS_16(d, 0), Q4FUSE_SUMS_16(d, 16), Q4FUSE_SUMS_16(d, 32), Q4FUSE_SUMS_16(d, 48),
+                   Q4FUSE_SUMS_16(d, 64), Q4FUSE_SUMS_16(d, 80)
+                 : Q4FUSE_OPERANDS(a, descriptor));
   }
 }
 
@@ -103,12 +135,12 @@ __device__ __forceinline__ void wgmma_m64k32_s8(int (&d)[kN / 2], const uint32_t
     asm volatile("wgmma.mma_async.sync.aligned.m64n32k32.s32.s8.s8 {" Q4FUSE_NAMES_10()
                  "%10,%11,%12,%13,%14,%15}, {%16,%17,%18,%19}, %20, 1;"
                  : Q4FUSE_DOTS_16(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+                 : Q4FUSE_OPERANDS(a, descriptor));
   } else {
     asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" Q4FUSE_NAMES_10() Q4FUSE_NAMES_10(1)
                      Q4FUSE_NAMES_10(2) "%30,%31}, {%32,%33,%34,%35}, %36, 1;"
                  : Q4FUSE_DOTS_16(d, 0), Q4FUSE_DOTS_16(d, 16)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(descriptor));
+                 : Q4FUSE_OPERANDS(a, descriptor));
   }
 }
 
@@ -167,3 +199,5 @@ Q4FUSE_NAMESPACE_END
 #undef Q4FUSE_SUMS_16
 #undef Q4FUSE_DOTS_4
 #undef Q4FUSE_DOTS_16
+#undef Q4FUSE_WGMMA_F16
+#undef Q4FUSE_OPERANDS

@@ -192,41 +192,56 @@ struct warpgroup_tile_time {
   double pair_of_several;
 };
 
+/// Those of an FP16 kernel with activations as they are, dequantized, and quantized before that.
+struct fp16_tile_times {
+  int tile_n;
+  int tile_m;
+  int cluster_k;
+  int warps_k;
+  warpgroup_tile_time direct;
+  warpgroup_tile_time separate;
+  warpgroup_tile_time fused;
+  constexpr bool of(const kernel_config& config) const {
+    return tile_n == config.tile_n && tile_m == config.tile_m && cluster_k == config.cluster_k &&
+           warps_k == config.warps_k;
+  }
+};
+
+inline constexpr fp16_tile_times kFp16TileTimes[] = {
+    {256, 128, 1, 1, {4.8, 0.702, 0.7}, {11.0, 0.77, 0.77}, {9.0, 0.98, 1.02}},
+    {128, 128, 1, 1, {1.2, 0.364, 0.387}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
+    {128, 128, 2, 1, {3.6, 0.358, 0.383}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
+    {128, 64, 2, 1, {}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
+    {128, 32, 2, 1, {}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
+    {128, 32, 4, 1, {}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
+    {128, 128, 3, 1, {4.1, 0.315, 0.354}, {}, {}},
+    {128, 192, 1, 1, {2.2, 0.503, 0.525}, {}, {}},
+    {128, 192, 2, 1, {4.3, 0.498, 0.533}, {}, {}},
+    {128, 160, 1, 1, {1.9, 0.425, 0.443}, {}, {}},
+    {128, 160, 2, 1, {3.9, 0.423, 0.452}, {}, {}},
+    {192, 128, 1, 1, {2.6, 0.511, 0.532}, {}, {}},
+    {128, 96, 2, 1, {3.1, 0.312, 0.327}, {}, {}},
+    {128, 96, 3, 1, {3.7, 0.279, 0.305}, {}, {}},
+    {128, 64, 1, 2, {1.3, 0.253, 0.217}, {}, {}},
+    {128, 64, 2, 2, {3.4, 0.251, 0.212}, {}, {}},
+    {128, 64, 3, 2, {4.5, 0.217, 0.186}, {}, {}},
+    {128, 32, 1, 2, {1.9, 0.205, 0.196}, {}, {}},
+    {128, 32, 2, 2, {3.0, 0.21, 0.137}, {}, {}},
+    {128, 32, 3, 2, {2.8, 0.215, 0.17}, {}, {}},
+};
+
 constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, pipeline source, math_mode math) {
+  const bool fused = source == pipeline::fused;
   if (math == math_mode::exact) {
     // One tile, whose CTAs either convert activations for each other or share k.
-    const bool fused = source == pipeline::fused;
     if (config.cluster_k > 1)
       return fused ? warpgroup_tile_time{7.5, 1.74, 1.74} : warpgroup_tile_time{9.0, 1.46, 1.46};
     return fused ? warpgroup_tile_time{8.0, 1.48, 1.48} : warpgroup_tile_time{8.0, 1.38, 1.38};
   }
-  // Activations as they are, dequantized, and quantized before that. Rows: tiles of 256 x 128 and 128 x 128, where k is
-  // split 128 x 128, x 64 and x 32, and in clusters of four x 32; of direct alone in clusters of three x 128, and with
-  // groups of warps x 64 and x 32, in clusters of one to three.
-  constexpr warpgroup_tile_time kTimes[13][3] = {
-      {{8.0, 0.61, 0.62}, {11.0, 0.77, 0.77}, {9.0, 0.98, 1.02}},
-      {{6.0, 0.325, 0.325}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
-      {{3.6, 0.351, 0.388}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
-      {{}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
-      {{}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
-      {{}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
-      {{3.8, 0.327, 0.36}, {}, {}},
-      {{4.0, 0.22, 0.235}, {}, {}},
-      {{3.2, 0.244, 0.265}, {}, {}},
-      {{5.6, 0.224, 0.235}, {}, {}},
-      {{2.7, 0.22, 0.235}, {}, {}},
-      {{3.7, 0.23, 0.245}, {}, {}},
-      {{2.3, 0.215, 0.215}, {}, {}},
-  };
-  const int tile = config.warps_k > 1      ? (config.tile_m > 32 ? 6 : 9) + config.cluster_k
-                   : config.cluster_k == 3 ? 6
-                   : config.tile_n > 128   ? 0
-                   : config.cluster_n > 1  ? 1
-                   : config.tile_m > 64    ? 2
-                   : config.tile_m > 32    ? 3
-                   : config.cluster_k <= 2 ? 4
-                                           : 5;
-  return kTimes[tile][math == math_mode::direct_fp16 ? 0 : source == pipeline::separate ? 1 : 2];
+  for (const fp16_tile_times& times : kFp16TileTimes) {
+    if (times.of(config)) return math == math_mode::direct_fp16 ? times.direct : fused ? times.fused : times.separate;
+  }
+  return {};
 }
 
 /// Microseconds of a warpgroup kernel: those of all tiles of the busiest multiprocessor. CTAs that share activations

@@ -37,7 +37,8 @@ using wgmma_elements = q4fuse_emulator::wgmma_product::elements;
 template <int kN>
 void wgmma_m64k16_f16(float (&d)[kN / 2], const uint32_t (&a)[4], uint64_t descriptor, site where = site::here()) {
   static_assert(kTargetHasWgmma || kN == 0, "wgmma needs sm_90a");
-  static_assert(kN == 32 || kN == 64 || kN == 128, "one list of operands a width");
+  static_assert(kN == 32 || kN == 64 || kN == 96 || kN == 128 || kN == 160 || kN == 192,
+                "one list of operands a width");
   q4fuse_emulator::device.wgmma({wgmma_elements::halves, kN, true, descriptor}, d, a, where);
 }
 
