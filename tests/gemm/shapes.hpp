@@ -46,6 +46,11 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
                                            {2, 3, 32 * (piece * (config.stages + 1) - 1)},
                                            {1, 17, 32 * (piece * ring + 1)}};
     if (stream_k) shapes.push_back(shape_of_several_rounds(config, device));
+    // Rows of weights that are aligned to 4 and 8 bytes, which other copies than those of activations bring.
+    if (config.family == q4fuse::kernel_family::warpgroup) {
+      shapes.push_back({3, tile_n + 1, 64});
+      shapes.push_back({3, tile_n - 1, 32 * (piece * ring + 4)});
+    }
     // Clusters that walk over tiles, the last one with nothing to do for one of its CTAs.
     if (config.cluster_n > 1) shapes.push_back({1, 2 * config.cluster_n * tile_n + 1, 32 * piece});
     return shapes;
@@ -63,7 +68,7 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
     shapes.insert({some_m, n, some_k});
     shapes.insert({1, n, 32 * (piece - 1)});
   }
-  std::set<int64_t> k_blocks = {1, 2, 3, piece - 1, piece, piece + 1};
+  std::set<int64_t> k_blocks = {1, 2, 3, 4, piece - 1, piece, piece + 1, piece + 2, piece + 4, piece * ring + 4};
   for (const int64_t pieces : {int64_t{config.stages}, sharers, ring}) {
     for (int64_t count = pieces - 1; count <= pieces + 1; ++count) {
       for (int64_t blocks = piece * count - 1; blocks <= piece * count + 1; ++blocks) k_blocks.insert(blocks);

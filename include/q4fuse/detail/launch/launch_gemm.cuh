@@ -20,22 +20,24 @@ struct warpgroup_tiles {
   int tokens;
   int block_bytes;  ///< of activations in global memory
   int pairs;        ///< of blocks
-  bool swizzled;
+  bool as_they_are;
 };
 
-/// Whether rows allow tensor copies: those of W consist of whole pieces then.
-inline bool encode_tensor_maps(const gemm_arguments& arguments, const warpgroup_tiles& tiles,
-                               warpgroup_tensor_maps* maps) {
-  if (arguments.w.access_bytes != 16 || arguments.x.access_bytes != 16) return false;
-  if (arguments.m > INT32_MAX || arguments.n > INT32_MAX) return false;  // coordinates
-  const row_source& w = arguments.w;
-  const row_source& x = arguments.x;
-  const int64_t x_columns = int64_t{arguments.k_blocks} * tiles.block_bytes;
-  return encode_tensor_map({w.base, w.row_bytes, w.row_bytes, arguments.n, kWeightPieceBytes, tiles.rows, false},
-                           &maps->w) &&
-         encode_tensor_map({x.base, x.row_bytes, x_columns, arguments.m, 2 * tiles.pairs * tiles.block_bytes,
-                            tiles.tokens, tiles.swizzled},
-                           &maps->x);
+/// Says which rows allow tensor copies. Those of W consist of whole pieces then; where they do not, those of X are
+/// copied in that way only if they are multiplied as they are.
+inline void encode_tensor_maps(const warpgroup_tiles& tiles, gemm_arguments* arguments, warpgroup_tensor_maps* maps) {
+  if (arguments->m > INT32_MAX || arguments->n > INT32_MAX) return;  // coordinates
+  const row_source& w = arguments->w;
+  const row_source& x = arguments->x;
+  arguments->weight_tensor_copies =
+      w.access_bytes == 16 &&
+      encode_tensor_map({w.base, w.row_bytes, w.row_bytes, arguments->n, kWeightPieceBytes, tiles.rows, false},
+                        &maps->w);
+  const int64_t x_columns = int64_t{arguments->k_blocks} * tiles.block_bytes;
+  arguments->tensor_copies = (arguments->weight_tensor_copies || tiles.as_they_are) && x.access_bytes == 16 &&
+                             encode_tensor_map({x.base, x.row_bytes, x_columns, arguments->m,
+                                                2 * tiles.pairs * tiles.block_bytes, tiles.tokens, tiles.as_they_are},
+                                               &maps->x);
 }
 
 template <int kIndex, template <int, int> class Activations>
@@ -91,11 +93,9 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
       }
       warpgroup_tensor_maps maps{};
       gemm_arguments with_copies = arguments;
-      with_copies.tensor_copies =
-          encode_tensor_maps(arguments,
-                             {config::kTileN, warpgroup_memory<warpgroup>::copied_tokens(shape.m),
-                              portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
-                             &maps);
+      encode_tensor_maps({config::kTileN, warpgroup_memory<warpgroup>::copied_tokens(shape.m),
+                          portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
+                         &with_copies, &maps);
       return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
     }
   }

@@ -69,7 +69,7 @@ class tile_stages {
 
   __device__ __forceinline__ void fetch_weights(int piece) const {
     if (piece >= pieces()) return;
-    copy_piece<Policy::kTileN, kWeightPieceBytes, Policy::kThreads, true>(
+    copy_piece<16, Policy::kTileN, kWeightPieceBytes, Policy::kThreads, true>(
         weights(piece), kWeightPieceBytes, arguments_.w, first_row_,
         (int64_t{first_piece_} + piece) * kWeightPieceBytes, rows_, blocks(piece) * kWeightBlockBytes,
         arch::thread_index());
@@ -78,7 +78,7 @@ class tile_stages {
   /// Asynchronous providers only: Q8_1 rows are copied as they are. Rows past the last token become zeros.
   __device__ __forceinline__ void fetch_activations(int piece) const {
     if (piece >= pieces()) return;
-    copy_piece<Policy::kTileM, kPieceBlocks * kQ8_1BlockBytes, Policy::kThreads, true>(
+    copy_piece<16, Policy::kTileM, kPieceBlocks * kQ8_1BlockBytes, Policy::kThreads, true>(
         activations(piece), kRowBytes, arguments_.x, first_token_,
         (int64_t{first_piece_} + piece) * kPieceBlocks * kQ8_1BlockBytes, last_token_ + 1,
         blocks(piece) * kQ8_1BlockBytes, arch::thread_index());

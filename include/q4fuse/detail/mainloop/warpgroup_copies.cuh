@@ -10,6 +10,7 @@
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/arch/wgmma_sm90.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
+#include <q4fuse/detail/tile/copy.cuh>
 #include <q4fuse/detail/tile/layout.hpp>
 #include <q4fuse/detail/tile/swizzled_activations.cuh>
 #include <q4fuse/detail/tile/warpgroup_rings.cuh>
@@ -67,8 +68,9 @@ class weight_tile_copies {
   ring_place<Policy::kStages> place_;
 };
 
-/// Copies of activations of all tiles of the CTA, in order.
-template <class Policy>
+/// Copies of activations of all tiles of the CTA, in order. In kernels for k of whole pieces there is one for every
+/// pair of a piece, elsewhere some are left out.
+template <class Policy, bool kWholePieces>
 class activation_tile_copies {
  public:
   using memory = warpgroup_memory<Policy>;
@@ -87,14 +89,16 @@ class activation_tile_copies {
     if (copy_ == 0) {
       first_token_ = static_cast<int>(tile_.first_token(arguments_)) + tile_.rank() * Policy::kConvertedTokens;
     }
-    if (asks) {
+    if (!kWholePieces && copy_ * kPairs >= memory::pairs(arguments_)) {
+      if (asks) arch::mbarrier_arrive(full);  // there is nothing to be copied, or multiplied
+    } else if (asks) {
       const int tokens = memory::copied_tokens(arguments_.m);
       arch::leave_unspecified(target + tokens * kRowBytes, (Policy::kConvertedTokens - tokens) * kRowBytes);
       arch::tensor_copy(target, map_, arguments_.first_block * Portion::kSourceBlockBytes + copy_ * kRowBytes,
                         first_token_, full);
       arch::mbarrier_arrive_expecting(full, tokens * kRowBytes);
     }
-    if (++copy_ == memory::pairs(arguments_) / kPairs) {
+    if (++copy_ == (kWholePieces ? memory::pairs(arguments_) : memory::padded_pairs(arguments_)) / kPairs) {
       copy_ = 0;
       tile_.advance();
     }
@@ -122,10 +126,55 @@ struct piece_countdown {
   }
 };
 
+/// Copies the pieces of weights of all tiles of the CTA whose rows no tensor copy takes, by all producing threads but
+/// those of the warp that asks for activations. A piece is passed on when the next one is on its way.
+template <class Policy>
+__device__ __forceinline__ void copy_weights(const gemm_arguments& arguments, int thread) {
+  using memory = warpgroup_memory<Policy>;
+  ring_place<Policy::kStages> place;
+  ring_place<Policy::kStages> passed_on;
+  bool met = false;
+  const auto pass_on = [&] {
+    arch::sync_warp();
+    if (arch::lane_index() == 0) arch::mbarrier_arrive(memory::weights_full(passed_on.slot));
+    passed_on.advance();
+  };
+#pragma unroll 1
+  for (tile_walk<Policy> tile; arguments.k_blocks > 0 && !tile.done(arguments); tile.advance()) {
+    const int64_t first_row = tile.first_row(arguments);
+    const int64_t rows_left = arguments.n - first_row;
+#pragma unroll 1
+    for (int block = 0; block < arguments.k_blocks; block += kPieceBlocks) {
+      if (met) arch::mbarrier_wait(memory::weights_empty(place.slot), place.parity ^ 1);
+      const int blocks = arguments.k_blocks - block;
+      copy_piece<8, Policy::kTileN, kWeightPieceBytes, memory::kWeightWarps * kWarpSize, true>(
+          memory::weights(place.slot), kWeightPieceBytes, arguments.w, first_row, int64_t{block} * kWeightBlockBytes,
+          rows_left < Policy::kTileN ? static_cast<int>(rows_left) : Policy::kTileN,
+          (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, thread);
+      commit_copies();
+      place.advance();
+      if (met) {
+        wait_for_copies<1>();
+        pass_on();
+      } else {
+        memory::meet();
+      }
+      met = true;
+    }
+  }
+  if (!met) {
+    memory::meet();
+  } else {
+    wait_for_copies<0>();
+    pass_on();
+  }
+}
+
 /// Stages are copied as they are: activations by one warp, weights by another. One alone, which waits for a barrier
 /// ahead of every copy, takes longer for them than small tiles take to be multiplied. Both ask for what is multiplied
-/// first before they meet the others, and for the rest after that: nothing of the rest is ahead of it then.
-template <class Policy>
+/// first before they meet the others, and for the rest after that: nothing of the rest is ahead of it then. Without
+/// kWeights the other warps copy weights, each thread for itself.
+template <class Policy, bool kWeights>
 __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, const warpgroup_tensor_maps& maps) {
   using memory = warpgroup_memory<Policy>;
   const int warp = arch::warp_index();
@@ -137,7 +186,7 @@ __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, con
       memory::meet();
       arch::wait_for_dependencies();
     }
-    activation_tile_copies<Policy> activations(arguments, maps.x);
+    activation_tile_copies<Policy, kWeights> activations(arguments, maps.x);
     typename memory::place place;
 #pragma unroll 1
     while (!activations.done()) {
@@ -154,7 +203,10 @@ __device__ __forceinline__ void copy_stages(const gemm_arguments& arguments, con
     if (!met) memory::meet();
     return;
   }
-  if (warp == memory::kWeightWarp) {
+  if constexpr (!kWeights) {
+    const int weight_warp = warp > memory::kActivationWarp ? warp - 1 : warp;
+    copy_weights<Policy>(arguments, weight_warp * kWarpSize + arch::lane_index());
+  } else if (warp == memory::kWeightWarp) {
     weight_tile_copies<Policy> weights(arguments, maps.w);
     weights.copy_next(asks);
     memory::meet();
@@ -277,7 +329,7 @@ class copy_converter {
 
   const gemm_arguments& arguments_;
   weight_tile_copies<Policy> weights_;
-  activation_tile_copies<Policy> copies_;
+  activation_tile_copies<Policy, true> copies_;
   swizzled_activations<Portion, kThreads, Policy::kTileM, Policy::kSharers> activations_;
   ring_place<memory::kCopies> source_;
   ring_place<memory::kCopies> target_;
@@ -288,8 +340,10 @@ __device__ __forceinline__ void produce_by_tensor_copies(const gemm_arguments& a
                                                          const warpgroup_tensor_maps& maps) {
   if constexpr (Policy::kConverts) {
     copy_converter<Policy>(arguments, maps).run();
+  } else if (arguments.weight_tensor_copies) {
+    copy_stages<Policy, true>(arguments, maps);
   } else {
-    copy_stages<Policy>(arguments, maps);
+    copy_stages<Policy, false>(arguments, maps);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// The warps of the warpgroup family that fill shared memory.
+// The warps of the warpgroup family that fill shared memory where no tensor copy brings activations.
 
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
@@ -156,7 +156,8 @@ class producer {
     const int row = weights_.pair % kPiecePairs * kRows;
     const int64_t rows_left = arguments_.n - weights_row_ - row;
     const int blocks = arguments_.k_blocks - piece * kPieceBlocks;
-    copy_piece<kRows, kWeightPieceBytes, kThreads, true>(
+    // Where nothing is converted only activations that are not aligned lead here.
+    copy_piece<kConverts ? 16 : 4, kRows, kWeightPieceBytes, kThreads, kConverts>(
         memory::weights(weights_place_.slot) + row * kWeightPieceBytes, kWeightPieceBytes, arguments_.w,
         weights_row_ + row, int64_t{piece} * kWeightPieceBytes, rows_left < kRows ? static_cast<int>(rows_left) : kRows,
         (blocks < kPieceBlocks ? blocks : kPieceBlocks) * kWeightBlockBytes, thread_);

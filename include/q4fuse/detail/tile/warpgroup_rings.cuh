@@ -33,9 +33,7 @@ struct warpgroup_policy : Policy {
   static constexpr int kCtas = warpgroup_ctas(Policy::kConfig);
   static constexpr int kProducerWarps = kCtas > 1 ? 4 : Portion::kProducerWarps;
   static constexpr int kThreads = Policy::kThreads + kProducerWarps * kWarpSize;
-  /// Kernels with groups of warps do not convert: with 72 as the others they take 4 % longer.
-  static constexpr int kProducerRegisters = Policy::kWarpsK > 1                           ? 40
-                                            : kCtas > 1                                   ? 64
+  static constexpr int kProducerRegisters = Policy::kWarpsK > 1 || kCtas > 1              ? 64
                                             : Policy::kTileN <= 128 || kProducerWarps < 8 ? 72
                                             : Portion::kThroughRegisters                  ? 56
                                                                                           : 64;
@@ -145,6 +143,8 @@ class warpgroup_memory {
   /// Warps that make the barriers of the rings and ask for tensor copies into them.
   static constexpr int kWeightWarp = 0;
   static constexpr int kActivationWarp = kConverts ? 0 : 1;
+  /// Those that copy weights where a tensor copy cannot, beside one that asks for activations.
+  static constexpr int kWeightWarps = Policy::kProducerWarps - 1;
   using place = ring_place<kStages>;
 
   /// Of a tensor copy. Fewer tokens than a tile's are copied alone where nothing is converted: what does not exist is
@@ -206,7 +206,7 @@ class warpgroup_memory {
     if (arch::thread_index() == kWeightWarp * kWarpSize) {
 #pragma unroll
       for (int slot = 0; slot < Policy::kStages; ++slot) {
-        arch::mbarrier_init(weights_full(slot), 1);
+        arch::mbarrier_init(weights_full(slot), kConverts || arguments.weight_tensor_copies ? 1 : kWeightWarps);
         if constexpr (!kConverts) arch::mbarrier_init(weights_empty(slot), Policy::kWarps / Policy::kWarpsK);
       }
       if constexpr (kConverts) {
