@@ -1,8 +1,8 @@
 """Reads in the machine code of sm_90a what the kernels of a source do before they wait for the kernel ahead of them.
 
-Reachable without passing a wait: asynchronous 16-byte copies or tensor copies, at least one of them, and no other
-access to global memory. Other loads of global memory, or more tensor copies, exist, and so are reachable only through a
-wait.
+Reachable without passing a wait: copies of weights, at least one of them, and no other access to global memory. Other
+loads of global memory, or more tensor copies, exist, and so are reachable only through a wait. Copies of weights are
+asynchronous ones of 16 bytes and tensor copies or, in a dependent_kernel, what its last template argument says.
 """
 
 import argparse
@@ -21,11 +21,20 @@ def is_tensor_copy(opcode):
     return opcode.startswith("UTMALDG")
 
 
-def is_weight_copy(opcode):
-    return opcode.startswith("LDGSTS") and opcode.endswith(".128") or is_tensor_copy(opcode)
+def weight_copy_of(name):
+    """What tells by its opcode whether an instruction of that kernel copies weights."""
+    said = re.search(r"dependent_kernel<.*, (\d+)>", name)
+    widths = [int(said.group(1))] if said else [16, 0]
+
+    def is_weight_copy(opcode):
+        if is_tensor_copy(opcode):
+            return 0 in widths
+        return opcode.startswith("LDGSTS") and {"128": 16, "64": 8}.get(opcode.split(".")[-1], 4) in widths
+
+    return is_weight_copy
 
 
-def is_load(opcode):
+def is_load(opcode, is_weight_copy):
     return re.match(r"(LD|LDG|LDGSTS)(\.|$)", opcode) and not is_weight_copy(opcode)
 
 
@@ -61,7 +70,7 @@ def reachable_without_wait(code):
     return seen
 
 
-def faults(code):
+def faults(code, is_weight_copy):
     waits = sum(opcode.split(".")[0] == WAIT for _, _, opcode, _ in code)
     if waits == 0:
         yield "no wait"
@@ -74,7 +83,7 @@ def faults(code):
     if not any(is_weight_copy(opcode) for opcode in early):
         yield "no copy of weights above the wait"
     late_copy = any(is_tensor_copy(opcode) for index, (_, _, opcode, _) in enumerate(code) if index not in reachable)
-    if not late_copy and not any(is_load(opcode) for _, _, opcode, _ in code):
+    if not late_copy and not any(is_load(opcode, is_weight_copy) for _, _, opcode, _ in code):
         yield "no load of activations at all"
 
 
@@ -101,7 +110,7 @@ def main():
         name = subprocess.run(["c++filt", "-p", mangled.strip()], stdout=subprocess.PIPE, text=True).stdout.strip()
         code = [(int(address, 16), predicate, opcode, operands)
                 for address, predicate, opcode, operands in INSTRUCTION.findall(body)]
-        found = list(faults(code))
+        found = list(faults(code, weight_copy_of(name)))
         failures += [f"{name}: {fault}" for fault in found]
         print(f"{'bad ' if found else 'good'} {name}, {len(code)} instructions")
     if failures:

@@ -1,6 +1,6 @@
 // Every GEMM kernel as it runs when launched dependent and aligned: what is known here folds, so that the one path left
-// can be read in the machine code. Narrower accesses tell copies of X from those of W where both are asynchronous. The
-// warpgroup family is there twice, with tensor copies and without.
+// can be read in the machine code. Other accesses tell copies of X from those of W where both are asynchronous. The
+// warpgroup family is there with tensor copies and without, and where nothing is converted with such of X alone.
 
 #include <q4fuse/detail/kernel/gemm_kernels.cuh>
 
@@ -21,13 +21,15 @@ constexpr int threads() {
   }
 }
 
-template <int kIndex, template <int, int> class Activations, int kAccessBytes, bool kTensorCopies>
+/// Copies of W are asynchronous, of kWeightBytes, or tensor copies if that is 0; the check reads that in the name.
+template <int kIndex, template <int, int> class Activations, int kAccessBytes, int kWeightBytes>
 __global__ void __launch_bounds__(threads<kIndex, Activations>(), 1)
     dependent_kernel(gemm_arguments arguments, const __grid_constant__ warpgroup_tensor_maps maps) {
   using config = policy<kIndex>;
   arguments.dependent = true;
-  arguments.tensor_copies = kTensorCopies;
-  arguments.w.access_bytes = 16;
+  arguments.weight_tensor_copies = kWeightBytes == 0;
+  arguments.tensor_copies = kWeightBytes == 0 || kWeightBytes == 8;
+  arguments.w.access_bytes = kWeightBytes;
   arguments.x.access_bytes = config::kConfig.family == kernel_family::warpgroup ? 8 : kAccessBytes;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
     weight_bound_mainloop<config, Activations>(arguments, 0);
@@ -44,8 +46,12 @@ template <math_mode kMath, int kIndex, template <int, int> class Activations, in
 bool exists() {
   if constexpr (q4fuse::serves(q4fuse::kKernelConfigs[kIndex], kMath)) {
     constexpr bool kWarpgroup = q4fuse::kKernelConfigs[kIndex].family == kernel_family::warpgroup;
-    return reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, false>) != nullptr &&
-           reinterpret_cast<const void*>(dependent_kernel<kIndex, Activations, kAccessBytes, kWarpgroup>) != nullptr;
+    constexpr bool kDirect = kWarpgroup && kMath == math_mode::direct_fp16;
+    const void* const kernels[] = {
+        reinterpret_cast<const void*>(dependent_kernel < kIndex, Activations, kAccessBytes, kDirect ? 4 : 16 >),
+        reinterpret_cast<const void*>(dependent_kernel < kIndex, Activations, kAccessBytes, kDirect ? 8 : 16 >),
+        reinterpret_cast<const void*>(dependent_kernel < kIndex, Activations, kAccessBytes, kWarpgroup ? 0 : 16 >)};
+    return kernels[0] != nullptr && kernels[1] != nullptr && kernels[2] != nullptr;
   }
   return true;
 }
