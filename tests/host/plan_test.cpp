@@ -140,6 +140,26 @@ TEST(plan, every_config_serves_some_math_mode) {
   }
 }
 
+// The estimates are a table: a kernel that it lacks would seem to take no time.
+TEST(plan, every_wgmma_kernel_has_measured_times) {
+  using q4fuse::detail::warpgroup_tile_times;
+  int measured = 0;
+  for (const kernel_config& config : kKernelConfigs) {
+    if (config.family != kernel_family::warpgroup) continue;
+    for (const math_mode math : {math_mode::exact, math_mode::dequantized_fp16, math_mode::direct_fp16}) {
+      if (!serves(config, math)) continue;
+      for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+        const auto times = warpgroup_tile_times(config, source, math);
+        EXPECT_GT(times.tile, 0.0) << to_string(config) << ' ' << to_string(math);
+        EXPECT_GT(times.pair_alone, 0.0) << to_string(config) << ' ' << to_string(math);
+        EXPECT_GT(times.pair_of_several, 0.0) << to_string(config) << ' ' << to_string(math);
+        ++measured;
+      }
+    }
+  }
+  EXPECT_EQ(measured, 2 * (2 + 6 + 17));
+}
+
 TEST(plan, wgmma_kernels_of_few_tokens_have_groups_of_warps_where_nothing_is_converted) {
   int direct = 0;
   int dequantized = 0;

@@ -68,8 +68,8 @@ class weight_tile_copies {
   ring_place<Policy::kStages> place_;
 };
 
-/// Copies of activations of all tiles of the CTA, in order. In kernels for k of whole pieces there is one for every
-/// pair of a piece, elsewhere some are left out.
+/// Copies of activations of all tiles of the CTA, in order. Where k consists of whole pieces there is one for every
+/// pair of each, elsewhere those that lie beyond k are left out.
 template <class Policy, bool kWholePieces>
 class activation_tile_copies {
  public:
