@@ -227,7 +227,7 @@ inline constexpr fp16_tile_times kFp16TileTimes[] = {
     {128, 64, 3, 2, {4.5, 0.217, 0.186}, {}, {}},
     {128, 32, 1, 2, {1.9, 0.205, 0.196}, {}, {}},
     {128, 32, 2, 2, {3.0, 0.21, 0.137}, {}, {}},
-    {128, 32, 3, 2, {2.5, 0.215, 0.17}, {}, {}},
+    {128, 32, 3, 2, {2.7, 0.205, 0.17}, {}, {}},
 };
 
 constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, pipeline source, math_mode math) {

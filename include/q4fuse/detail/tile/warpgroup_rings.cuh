@@ -130,6 +130,10 @@ class warpgroup_memory {
   /// Stages that consumers keep while they wait for the next one: of each group of warps the last one of its piece.
   static constexpr int kKeptStages = 1 + (Policy::kWarpsK - 1) * kPieceStages;
   static_assert(kConverts || kStages > 1 + kKeptStages, "room for more than those");
+  // Else a group would wait with the parity of a phase that the other one has not finished.
+  static_assert(Policy::kWarpsK == 1 ||
+                    (kStages % (kPieceStages * Policy::kWarpsK) == 0 && Policy::kStages % Policy::kWarpsK == 0),
+                "a slot belongs to one group of warps");
   using Portion = typename Policy::portion;
   static constexpr int kCopies = Policy::kSharers > 1 ? 3 : Portion::kCopies;
   static constexpr int kCopyBytes = Policy::kConvertedTokens * Portion::kCopyPairs * 2 * Portion::kSourceBlockBytes;
