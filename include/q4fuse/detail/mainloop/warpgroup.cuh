@@ -11,7 +11,7 @@
 #include <q4fuse/detail/arch/register_share_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/epilogue/store.cuh>
-#include <q4fuse/detail/mainloop/warpgroup_copies.cuh>
+#include <q4fuse/detail/mainloop/warpgroup_converter.cuh>
 #include <q4fuse/detail/mainloop/warpgroup_producer.cuh>
 #include <q4fuse/detail/mainloop/warpgroup_stages.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
