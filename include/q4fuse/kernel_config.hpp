@@ -89,21 +89,21 @@ struct kernel_config {
 Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 8, 1, 1, 4},
-    {kernel_family::weight_bound, dot_instruction::dp4a, 8, 2, 2, 1, 8, 3},
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 2, 16, 1, 1, 3},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 4, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 8, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::dp4a, 4, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
+    {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 256, 16, 16, 1, 1, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 4},
@@ -173,6 +173,12 @@ __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& con
   if (config.instruction == dot_instruction::dp4a) return config.tile_m > 4;
   if (config.family != kernel_family::tile) return false;
   return config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64 || config.tile_m == 128;
+}
+
+/// CTAs of a weight-bound kernel that share a multiprocessor, if there is shared memory for them: small ones are enough
+/// for sixteen warps, while those of larger ones wait less alone.
+__host__ __device__ constexpr int weight_bound_ctas(const kernel_config& config) {
+  return config.warps() <= 4 ? 16 / config.warps() : 1;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits
@@ -264,11 +270,12 @@ Q4FUSE_HIDDEN constexpr bool serves(dot_instruction instruction, math_mode math)
 
 /// And a kernel. Warpgroups that take pieces in turn pay where nothing has to be converted, and replace others of few
 /// tokens there. Clusters of three, and tiles whose sides are no powers of two, are for that mode alone, too, for the
-/// sake of the code's size.
+/// sake of the code's size. Weight-bound clusters pay there for eight tokens only.
 Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math) {
   if (!serves(config.instruction, math)) return false;
-  if (config.family != kernel_family::warpgroup) return true;
   const bool direct = math == math_mode::direct_fp16;
+  if (config.family == kernel_family::weight_bound) return !direct || config.cluster_k == 1 || config.tile_m <= 8;
+  if (config.family != kernel_family::warpgroup) return true;
   const bool for_direct = config.warps_k > 1 || config.cluster_k == 3 || !detail::is_power_of_two(config.tile_n) ||
                           !detail::is_power_of_two(config.tile_m);
   return for_direct ? direct : !direct || config.tile_m > 64;

@@ -28,7 +28,7 @@ namespace detail Q4FUSE_HIDDEN {
 constexpr const char* reason_for(const kernel_config& config, const gemm_shape& shape) {
   if (config.cluster_k > 1) return "least estimated time: a cluster splits the k of each tile";
   if (config.family != kernel_family::weight_bound) return "least estimated time: tiles share weights and activations";
-  return shape.m > config.tile_m ? "least estimated time: a few passes over the weights beat tiles"
+  return shape.m > config.tile_m ? "least estimated time: few tiles of tokens, each of which reads all weights"
                                  : "least estimated time: one tile holds all tokens, so that weights are read once";
 }
 
@@ -49,10 +49,9 @@ Q4FUSE_HIDDEN inline gemm_plan plan(const gemm_shape& shape, const device_info& 
   for (const kernel_config& config : kKernelConfigs) {
     if (!serves(config, math)) continue;
     if (!found) best.config = config;
-    if (!detail::is_candidate(config, shape, device) || !can_run(config, shape, device)) continue;
+    if (!can_run(config, shape, device)) continue;
     const double time = detail::estimated_time(config, shape, device, source, math);
-    const bool same = time == best_time && detail::fits_rows_better(config, best.config, shape, device);
-    if (found && time >= best_time && !same) continue;
+    if (found && time >= best_time) continue;
     best.config = config;
     best.reason = detail::reason_for(config, shape);
     best_time = time;

@@ -82,6 +82,8 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   // More row tiles than multiprocessors: a CTA that walks over tiles takes several.
   shapes.insert({1, (device.sm_count + 1) * tile_n + 1, 32 * piece});
   if (weight_bound || stream_k) shapes.insert({some_m, (2 * device.sm_count + 1) * tile_n - 1, some_k});
+  // More tiles of tokens than CTAs that run at once.
+  if (weight_bound) shapes.insert({(4 * device.sm_count + 1) * tile_m + 1, tile_n + 3, 64});
   if (config.cluster_n > 1) {
     shapes.insert({some_m, config.cluster_n * tile_n + 5, 32 * piece * ring});
     shapes.insert({1, (device.sm_count + config.cluster_n) * tile_n + 1, 32 * piece * 2});

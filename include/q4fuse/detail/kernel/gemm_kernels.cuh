@@ -26,14 +26,12 @@ inline constexpr bool exists_on_target =
     arch::kTargetHas<Policy::kRequiredArch> && !(arch::kTargetHasWgmma && is_replaced_on_sm90a(Policy::kConfig));
 
 template <int kIndex, template <int, int> class Activations>
-__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) weight_bound_kernel(gemm_arguments arguments) {
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, weight_bound_ctas(policy<kIndex>::kConfig))
+    weight_bound_kernel(gemm_arguments arguments) {
   using config = policy<kIndex>;
   if constexpr (exists_on_target<config>) {
     allow_dependents();
-    for (int64_t first_token = 0; first_token < arguments.m; first_token += config::kTileM) {
-      if (first_token > 0) arch::sync_cta();
-      weight_bound_mainloop<config, Activations>(arguments, first_token);
-    }
+    weight_bound_mainloop<config, Activations>(arguments);
   }
 }
 

@@ -50,9 +50,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
   grid.programmatic_dependent_launch = arguments.dependent;
   grid.stream = stream;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
+    const int64_t row_clusters = weight_bound_row_clusters(config::kConfig, shape, device);
     grid.cluster_ctas = config::kClusterK;
-    grid.ctas = weight_bound_clusters(config::kConfig, shape, device) * config::kClusterK;
+    grid.ctas = row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
     gemm_arguments with_access = arguments;
+    with_access.row_clusters = static_cast<int>(row_clusters);
     if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
     return launch(weight_bound_kernel<kIndex, Activations>, grid, with_access);
   } else if constexpr (config::kConfig.family == kernel_family::stream_k) {

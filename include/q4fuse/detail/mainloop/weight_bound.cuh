@@ -1,6 +1,7 @@
 #pragma once
 
-// Small m: the weights are the traffic. A CTA keeps the activations of its tokens over all of k in shared memory.
+// Small m: the weights are the traffic. A CTA keeps the activations of one tile of tokens, over all of k, in shared
+// memory, and walks over its share of the rows of W: as many CTAs as run at once are dealt to the tiles of tokens.
 // Its warps form kWarpsN groups that walk over row tiles of W independently. The kWarpsK warps of a group split k, each
 // with a private ring of weight pieces in flight, so that no barrier ever stops the stream of loads; a tile ends with
 // one barrier of the group and a sum over its warps in fixed order, or with neither where a group is one warp. Where a
@@ -32,10 +33,10 @@ inline constexpr int kEncodedTogether = arch::kTargetHas<90> ? 4 : 1;
 
 /// Neighbouring tiles go to different CTAs, so that a last, partial round of tiles is spread over all of them.
 template <class Policy>
-__device__ __forceinline__ row_tiles<Policy> tiles_of_group(int64_t n, int group) {
-  const int64_t clusters = arch::cta_count() / Policy::kClusterK;
-  return {n, static_cast<int>(group * clusters + arch::cta_index() / Policy::kClusterK),
-          static_cast<int>(clusters) * Policy::kWarpsN};
+__device__ __forceinline__ row_tiles<Policy> tiles_of_group(const gemm_arguments& arguments, int group) {
+  const auto cluster = static_cast<unsigned>(arch::cta_index()) / Policy::kClusterK;
+  const auto row_cluster = static_cast<int>(cluster % static_cast<unsigned>(arguments.row_clusters));
+  return {arguments.n, group * arguments.row_clusters + row_cluster, arguments.row_clusters * Policy::kWarpsN};
 }
 
 /// The pieces of a warp: for every row tile of its group, every kWarpsK-th piece of k.
@@ -99,10 +100,12 @@ __device__ __forceinline__ void store_exchanged_sums(const float* sums, const ge
 }
 
 template <class Policy, template <int, int> class Activations>
-__device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_of_k, int64_t first_token) {
+__device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_of_k) {
   static_assert(Policy::kWarpsM == 1, "every warp of this family works for all tokens of the tile");
   using provider = Activations<Policy::kThreads, kActivationBatch>;
   const gemm_arguments arguments = slice_of_k<Policy>(all_of_k, provider::portion::kSourceBlockBytes);
+  const auto row_ctas = static_cast<unsigned>(arguments.row_clusters * Policy::kClusterK);
+  const int64_t first_token = static_cast<unsigned>(arch::cta_index()) / row_ctas * int64_t{Policy::kTileM};
   const int64_t tokens_left = arguments.m - first_token;
   const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int k_blocks = arguments.k_blocks;
@@ -110,7 +113,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   const int warp = arch::warp_index();
   const int group = warp / Policy::kWarpsK;
   const int warp_k = warp % Policy::kWarpsK;
-  const row_tiles<Policy> tiles = tiles_of_group<Policy>(arguments.n, group);
+  const row_tiles<Policy> tiles = tiles_of_group<Policy>(arguments, group);
 
   // Shared memory.
   const weight_bound_layout map =
@@ -205,7 +208,7 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
       }
       if ((round + 1) % kExchangedTiles == 0 || round + 1 == rounds) {
         const int first = round / kExchangedTiles * kExchangedTiles;
-        store_exchanged_sums<Policy>(sums, arguments, tiles_of_group<Policy>(arguments.n, 0), first, round + 1 - first,
+        store_exchanged_sums<Policy>(sums, arguments, tiles_of_group<Policy>(arguments, 0), first, round + 1 - first,
                                      first_token, tokens);
       }
     }

@@ -4,6 +4,7 @@
 // H100's; on another GPU the numbers are off, the order of the kernels less so. docs/performance.md says how far. Host
 // only.
 
+#include <q4fuse/detail/plan/kernel_times.hpp>
 #include <q4fuse/detail/tile/layout.hpp>
 #include <q4fuse/kernel_config.hpp>
 #include <q4fuse/shape.hpp>
@@ -22,12 +23,23 @@ constexpr int64_t resident_clusters(int ctas, const device_info& device) {
   return multiprocessors > ctas ? multiprocessors / ctas : 1;
 }
 
-/// CTAs, or clusters of CTAs, of a weight-bound kernel: one a multiprocessor, as long as there is a row tile for each.
-constexpr int64_t weight_bound_clusters(const kernel_config& config, const gemm_shape& shape,
-                                        const device_info& device) {
+/// Clusters of a weight-bound kernel that run at once: of CTAs that may share a multiprocessor as many as have the
+/// shared memory for it, beside the kilobyte that each takes without asking.
+constexpr int64_t resident_weight_bound_clusters(const kernel_config& config, const gemm_shape& shape,
+                                                 const device_info& device) {
+  constexpr int64_t kReserved = 1024;
+  const int64_t fit = (device.shared_memory_per_block + kReserved) / (shared_memory_bytes(config, shape) + kReserved);
+  const int64_t most = weight_bound_ctas(config);
+  return resident_clusters(config.cluster_k, device) * (fit < 1 ? 1 : fit < most ? fit : most);
+}
+
+/// Those of them that share the rows of W, for each tile of tokens, as long as there is a row tile for each.
+constexpr int64_t weight_bound_row_clusters(const kernel_config& config, const gemm_shape& shape,
+                                            const device_info& device) {
   const int64_t row_tiles = ceil_div(shape.n > 0 ? shape.n : 1, config.tile_n / config.warps_n);
-  const int64_t clusters = resident_clusters(config.cluster_k, device);
-  return row_tiles < clusters ? row_tiles : clusters;
+  const int64_t token_tiles = ceil_div(shape.m > 0 ? shape.m : 1, config.tile_m);
+  const int64_t share = resident_weight_bound_clusters(config, shape, device) / token_tiles;
+  return share < 1 ? 1 : row_tiles < share ? row_tiles : share;
 }
 
 /// By how rows of weights can be copied: as whole pieces, 8 or 4 bytes at a time, or 2.
@@ -95,7 +107,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const int64_t tokens = round_up(shape.m < config.tile_m ? shape.m : config.tile_m, config.warps());
   // Quantizing hides behind the first weights where a warp has one token, and all of it on its way at once.
   const bool hidden = shape.m <= config.warps() && pieces <= 16;
-  const double element = source == pipeline::separate || hidden ? 45e-6 : 80e-6;
+  const double element = source == pipeline::separate ? 45e-6 : hidden ? 54e-6 : 80e-6;
   const double activations = element * static_cast<double>(tokens) * static_cast<double>(shape.k) / config.cluster_k;
   const double fixed = config.cluster_k == 1 ? 2.0 : 3.3 + 0.04 * config.cluster_k;
   const auto waves =
@@ -103,37 +115,52 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   return waves * (fixed + activations + sums + (compute > memory ? compute : memory));
 }
 
-/// Microseconds of a weight-bound kernel: activations, which every CTA reads in full, or its slice of k of them; and a
-/// pass over the weights for each tile of tokens. There the slowest of three decides: reading and multiplying the
-/// pieces of the CTA with the most row tiles; the steps that a warp takes one after another, where warps are few or
-/// have little to do between two row tiles; and the memory, which gives long pieces faster than short ones.
+/// Microseconds until a CTA of a weight-bound kernel has stored its tile of activations, or its slice of k of them. A
+/// thread has two batches of four portions of eight elements on their way at once, others come one after another.
+constexpr double weight_bound_activation_time(const kernel_config& config, const gemm_shape& shape, pipeline source,
+                                              math_mode math) {
+  const bool exact = math == math_mode::exact;
+  const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
+  const int64_t elements = tokens * shape.k / config.cluster_k;
+  const int64_t batches = ceil_div(elements, int64_t{config.threads()} * 4 * 8);
+  const auto waits = static_cast<double>(batches > 2 ? batches - 2 : 0);
+  if (source == pipeline::separate || math == math_mode::direct_fp16) {
+    return (source == pipeline::separate && exact ? 36e-6 : 29e-6) * static_cast<double>(elements) + 0.32 * waits;
+  }
+  const double element = !exact ? 70e-6 : is_for_few_tokens(config) ? 34.5e-6 : 48e-6;
+  return element * static_cast<double>(elements) + 0.41 * waits;
+}
+
+/// Microseconds of a weight-bound kernel: a tile of activations, and its share of the weights. There the slowest of
+/// three decides: reading and multiplying the pieces of the multiprocessor with the most row tiles; the steps that a
+/// warp takes one after another, where warps are few or have little to do between two row tiles; and the memory, or the
+/// L2, from which each tile of tokens reads all weights. All of that as often as CTAs do not run at once.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                    pipeline source, math_mode math) {
-  const bool few = is_for_few_tokens(config);
-  const auto row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
-  const auto pieces = ceil_div(shape.k / kBlockSize, weight_piece_blocks(config));
-  const auto clusters = weight_bound_clusters(config, shape, device);
-  // Tensor cores compute whole tiles of 8 tokens.
-  const auto tokens = static_cast<double>(round_up(config.tile_m, 8));
-  const double piece =
-      few ? 0.0257 * config.tile_m : 0.081 + (multiplies_halves(config.instruction) ? 0.0034 : 0.0027) * tokens;
-  const double throughput = static_cast<double>(ceil_div(row_tiles, clusters) * pieces) / config.cluster_k * piece;
+  const weight_bound_times times = weight_bound_times_of(config);
+  const int64_t row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
+  const int64_t token_tiles = ceil_div(shape.m, config.tile_m);
+  const int64_t pieces = ceil_div(shape.k / kBlockSize, weight_piece_blocks(config));
+  const int64_t row_clusters = weight_bound_row_clusters(config, shape, device);
+  const int64_t clusters = row_clusters * token_tiles;
+  const int64_t resident = resident_weight_bound_clusters(config, shape, device);
+  const int64_t running = clusters < resident ? clusters : resident;
+  const auto neighbours =  // of a CTA on its multiprocessor
+      static_cast<double>(ceil_div(running, resident_clusters(config.cluster_k, device)) - 1);
+  const double throughput = (1.0 + neighbours) * static_cast<double>(ceil_div(row_tiles, row_clusters) * pieces) /
+                            config.cluster_k * times.piece;
   // Bytes in twos come through registers, and each waits for the one before.
-  const double step = (few ? 0.148 + 0.077 * config.tile_m : 0.6) + by_row_alignment{0.0, 0.0, 0.0, 11.0}.of(shape);
+  const double step = times.step + by_row_alignment{0.0, 0.0, 0.0, 11.0}.of(shape);
   const auto steps_of_tile = static_cast<double>(ceil_div(ceil_div(pieces, config.cluster_k), config.warps_k));
-  const double steps = static_cast<double>(ceil_div(row_tiles, clusters * config.warps_n)) *
-                       (step * steps_of_tile + (config.warps_k > 1 ? 0.53 : 0.0));
-  const double memory = (few ? 0.85 : 1.0) * weight_memory_time(shape, device);
+  const double steps = static_cast<double>(ceil_div(row_tiles, row_clusters * config.warps_n)) *
+                       (step * steps_of_tile + (config.warps_k > 1 ? 0.39 : 0.0)) * (1.0 + 0.21 * neighbours);
   const double compute = throughput > steps ? throughput : steps;
-  const auto passes = static_cast<double>(ceil_div(shape.m, config.tile_m));
-  const double element = math == math_mode::direct_fp16 ? 35e-6
-                         : source == pipeline::separate ? 40e-6
-                         : math == math_mode::exact     ? (few ? 65e-6 : 53e-6)
-                                                        : 65e-6;
-  const double activations = element * static_cast<double>(shape.m) * static_cast<double>(shape.k) / config.cluster_k;
-  const double exchange = config.cluster_k == 1 ? 0.0 : 1.4;
-  return (few ? 3.16 : 2.83) + activations + passes * (exchange + (compute > memory ? compute : memory)) +
-         (passes - 1.0) * 1.12;
+  const double reads = is_for_few_tokens(config) ? 0.78 : 0.88 * (1.0 + 0.53 * static_cast<double>(token_tiles - 1));
+  const double memory = weight_memory_time(shape, device) * reads;
+  const double activations = weight_bound_activation_time(config, shape, source, math) * (1.0 + 0.48 * neighbours);
+  const double exchange = config.cluster_k == 1 ? 0.0 : 1.38;
+  const double weights = compute > memory ? compute + 0.22 * memory : memory + 0.22 * compute;
+  return times.start + static_cast<double>(ceil_div(clusters, resident)) * (activations + exchange + weights);
 }
 
 /// What a token costs a tile kernel before it can be multiplied, per piece of k and shared by the warps of the CTA. The
@@ -183,53 +210,6 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations) * copies;
 }
 
-/// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for
-/// each pair of blocks: where the busiest multiprocessor has one tile, and where it has more, of which two run beside
-/// each other if they are small.
-struct warpgroup_tile_time {
-  double tile;
-  double pair_alone;
-  double pair_of_several;
-};
-
-/// Those of an FP16 kernel with activations as they are, dequantized, and quantized before that.
-struct fp16_tile_times {
-  int tile_n;
-  int tile_m;
-  int cluster_k;
-  int warps_k;
-  warpgroup_tile_time direct;
-  warpgroup_tile_time separate;
-  warpgroup_tile_time fused;
-  constexpr bool of(const kernel_config& config) const {
-    return tile_n == config.tile_n && tile_m == config.tile_m && cluster_k == config.cluster_k &&
-           warps_k == config.warps_k;
-  }
-};
-
-inline constexpr fp16_tile_times kFp16TileTimes[] = {
-    {256, 128, 1, 1, {4.8, 0.702, 0.7}, {11.0, 0.77, 0.77}, {9.0, 0.98, 1.02}},
-    {128, 128, 1, 1, {1.2, 0.364, 0.387}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
-    {128, 128, 2, 1, {3.6, 0.358, 0.383}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
-    {128, 64, 2, 1, {}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
-    {128, 32, 2, 1, {}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
-    {128, 32, 4, 1, {}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
-    {128, 128, 3, 1, {4.1, 0.315, 0.354}, {}, {}},
-    {128, 192, 1, 1, {2.2, 0.503, 0.525}, {}, {}},
-    {128, 192, 2, 1, {4.3, 0.498, 0.533}, {}, {}},
-    {128, 160, 1, 1, {1.9, 0.425, 0.443}, {}, {}},
-    {128, 160, 2, 1, {3.9, 0.423, 0.452}, {}, {}},
-    {192, 128, 1, 1, {2.6, 0.511, 0.532}, {}, {}},
-    {128, 96, 2, 1, {3.1, 0.312, 0.327}, {}, {}},
-    {128, 96, 3, 1, {3.7, 0.279, 0.305}, {}, {}},
-    {128, 64, 1, 2, {1.3, 0.253, 0.217}, {}, {}},
-    {128, 64, 2, 2, {3.4, 0.251, 0.212}, {}, {}},
-    {128, 64, 3, 2, {4.5, 0.217, 0.186}, {}, {}},
-    {128, 32, 1, 2, {1.9, 0.205, 0.196}, {}, {}},
-    {128, 32, 2, 2, {3.0, 0.21, 0.137}, {}, {}},
-    {128, 32, 3, 2, {2.7, 0.205, 0.17}, {}, {}},
-};
-
 constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, pipeline source, math_mode math) {
   const bool fused = source == pipeline::fused;
   if (math == math_mode::exact) {
@@ -260,7 +240,7 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const warpgroup_tile_time time = warpgroup_tile_times(config, source, math);
   const double pair = (tiles > 1 ? time.pair_of_several : time.pair_alone) + copies;
   // Groups of warps, whose rings fill the shared memory: the next CTA begins when all of this one has ended.
-  const double between = config.warps_k > 1 && tiles > 1 ? 7.0 * static_cast<double>(tiles - 1) : 0.0;
+  const double between = config.warps_k > 1 && tiles > 1 ? (1.1 + 0.092 * pairs) * static_cast<double>(tiles - 1) : 0.0;
   return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair) + between;
 }
 
@@ -278,39 +258,6 @@ constexpr double estimated_time(const kernel_config& config, const gemm_shape& s
 /// What the separate pipeline spends before its GEMM, from the same fit.
 constexpr double quantize_time(const gemm_shape& shape) {
   return 2.6 + 0.65e-6 * static_cast<double>(shape.m) * static_cast<double>(shape.k);
-}
-
-/// Among weight-bound kernels that differ in how warps share rows and k alone, and not in their estimated time: no
-/// split of k where a row has fewer pieces than a group of eight has warps, or where there are so many rows that most
-/// warps have as many tiles as the others; more warps where each has many pieces, and activations to match, else fewer;
-/// fewer rows a warp where they fill its longer pieces.
-constexpr bool fits_rows_better(const kernel_config& a, const kernel_config& b, const gemm_shape& shape,
-                                const device_info& device) {
-  if (a.family != kernel_family::weight_bound || a.family != b.family) return false;
-  if (a.instruction != b.instruction || a.tile_m != b.tile_m || a.cluster_k != b.cluster_k) return false;
-  const int64_t blocks = shape.k / kBlockSize;
-  const int64_t pieces = ceil_div(blocks, kPieceBlocks);
-  if (a.warps_k == b.warps_k) {
-    if (a.warps_n != b.warps_n) return pieces < 32 ? a.warps_n < b.warps_n : a.warps_n > b.warps_n;
-    const kernel_config& fewer = a.tile_n < b.tile_n ? a : b;
-    const int64_t filled = round_up(blocks, weight_piece_blocks(a.tile_n < b.tile_n ? b : a));
-    return (10 * round_up(blocks, weight_piece_blocks(fewer)) < 11 * filled) == (a.tile_n < b.tile_n);
-  }
-  const kernel_config& whole = a.warps_k < b.warps_k ? a : b;
-  const int64_t row_tiles = ceil_div(shape.n, whole.tile_n / whole.warps_n);
-  const int64_t groups = weight_bound_clusters(whole, shape, device) * whole.warps_n;
-  const bool even = 2 * round_up(row_tiles, groups) < 3 * row_tiles;
-  return (pieces < 8 || (even && row_tiles >= 5 * device.sm_count)) == (a.warps_k < b.warps_k);
-}
-
-/// Token slots, in whole tiles of 8, up to which passes over the weights are considered. Beyond, tile kernels have full
-/// tiles, and those that split k over clusters enough CTAs already at half of that; without the limit their steps from
-/// one round of tiles to the next would lead back to passes.
-constexpr int64_t max_pass_tokens(const device_info& device) { return device.code_arch >= 90 ? 32 : 64; }
-
-constexpr bool is_candidate(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
-  return config.family != kernel_family::weight_bound ||
-         ceil_div(shape.m, config.tile_m) * round_up(config.tile_m, 8) <= max_pass_tokens(device);
 }
 
 }  // namespace detail

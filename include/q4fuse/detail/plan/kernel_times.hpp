@@ -1,0 +1,101 @@
+#pragma once
+
+// What single kernels take, as estimates count it: fits to an H100's times. Host only.
+
+#include <q4fuse/kernel_config.hpp>
+
+Q4FUSE_NAMESPACE_BEGIN
+namespace detail Q4FUSE_HIDDEN {
+
+/// Microseconds of a weight-bound kernel: until it multiplies; for a piece of a row tile, by the throughput of a
+/// multiprocessor; and for one by the latency of a warp.
+struct weight_bound_times {
+  dot_instruction instruction;
+  int tile_n;
+  int tile_m;
+  int cluster_k;
+  double start;
+  double piece;
+  double step;
+  constexpr bool of(const kernel_config& config) const {
+    return instruction == config.instruction && tile_n == config.tile_n && tile_m == config.tile_m &&
+           cluster_k == config.cluster_k;
+  }
+};
+
+inline constexpr weight_bound_times kWeightBoundTimes[] = {
+    {dot_instruction::dp4a, 16, 1, 1, 2.6, 0.02, 0.44},
+    {dot_instruction::dp4a, 32, 1, 1, 2.62, 0.012, 0.39},
+    {dot_instruction::dp4a, 32, 2, 1, 2.67, 0.02, 0.44},
+    {dot_instruction::dp4a, 64, 2, 1, 3.19, 0.05, 0.21},
+    {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29},
+    {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76},
+    {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42},
+    {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62},
+    {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45},
+    {dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 3.07, 0.0785, 0.67},
+    {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44},
+    {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5},
+    {dot_instruction::mma_m16n8k16_f16, 32, 16, 1, 2.62, 0.1065, 0.64},
+    {dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 2.93, 0.0885, 0.78},
+    {dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 2.75, 0.1145, 1.08},
+    {dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 2.23, 0.0745, 0.48},
+    {dot_instruction::mma_m16n8k16_f16, 256, 16, 1, 2.94, 0.0945, 0.49},
+};
+
+constexpr weight_bound_times weight_bound_times_of(const kernel_config& config) {
+  for (const weight_bound_times& times : kWeightBoundTimes) {
+    if (times.of(config)) return times;
+  }
+  return {};
+}
+
+/// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for
+/// each pair of blocks: where the busiest multiprocessor has one tile, and where it has more, of which two run beside
+/// each other if they are small.
+struct warpgroup_tile_time {
+  double tile;
+  double pair_alone;
+  double pair_of_several;
+};
+
+/// Those of an FP16 kernel with activations as they are, dequantized, and quantized before that.
+struct fp16_tile_times {
+  int tile_n;
+  int tile_m;
+  int cluster_k;
+  int warps_k;
+  warpgroup_tile_time direct;
+  warpgroup_tile_time separate;
+  warpgroup_tile_time fused;
+  constexpr bool of(const kernel_config& config) const {
+    return tile_n == config.tile_n && tile_m == config.tile_m && cluster_k == config.cluster_k &&
+           warps_k == config.warps_k;
+  }
+};
+
+inline constexpr fp16_tile_times kFp16TileTimes[] = {
+    {256, 128, 1, 1, {4.8, 0.702, 0.7}, {11.0, 0.77, 0.77}, {9.0, 0.98, 1.02}},
+    {128, 128, 1, 1, {1.2, 0.364, 0.387}, {5.1, 0.619, 0.592}, {5.8, 0.79, 0.77}},
+    {128, 128, 2, 1, {3.6, 0.358, 0.383}, {3.0, 0.677, 0.665}, {4.4, 0.985, 0.98}},
+    {128, 64, 2, 1, {}, {3.6, 0.495, 0.372}, {3.0, 0.738, 0.536}},
+    {128, 32, 2, 1, {}, {3.6, 0.372, 0.274}, {3.0, 0.594, 0.384}},
+    {128, 32, 4, 1, {}, {2.6, 0.405, 0.29}, {2.4, 0.606, 0.41}},
+    {128, 128, 3, 1, {4.1, 0.315, 0.354}, {}, {}},
+    {128, 192, 1, 1, {2.2, 0.503, 0.525}, {}, {}},
+    {128, 192, 2, 1, {4.3, 0.498, 0.533}, {}, {}},
+    {128, 160, 1, 1, {1.9, 0.425, 0.443}, {}, {}},
+    {128, 160, 2, 1, {3.9, 0.423, 0.452}, {}, {}},
+    {192, 128, 1, 1, {2.6, 0.511, 0.532}, {}, {}},
+    {128, 96, 2, 1, {3.1, 0.312, 0.327}, {}, {}},
+    {128, 96, 3, 1, {3.7, 0.279, 0.305}, {}, {}},
+    {128, 64, 1, 2, {1.3, 0.253, 0.217}, {}, {}},
+    {128, 64, 2, 2, {3.4, 0.251, 0.212}, {}, {}},
+    {128, 64, 3, 2, {4.5, 0.217, 0.186}, {}, {}},
+    {128, 32, 1, 2, {1.9, 0.205, 0.196}, {}, {}},
+    {128, 32, 2, 2, {3.0, 0.21, 0.137}, {}, {}},
+    {128, 32, 3, 2, {2.7, 0.205, 0.17}, {}, {}},
+};
+
+}  // namespace detail
+Q4FUSE_NAMESPACE_END
