@@ -2,8 +2,6 @@
 
 #include "support/backend.hpp"
 
-#include <q4fuse/q4fuse.cuh>
-
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -114,13 +112,12 @@ std::optional<pipeline_times> time_pipelines(const problem& problem, const q4fus
   };
   const graph_exec_handle separate = capture(stream.get(), [&] {
     for (int64_t call = 0; call < calls; ++call) {
-      require(q4fuse::quantize_fp16_to_q8_1(x.data(), x_q8_1.data(), shape.m, shape.k, {}, stream.get()));
-      require(q4fuse::gemm_q4_0_q8_1(weights_of(call), x_q8_1.data(), y.data(), shape, options, stream.get()));
+      require(launch_separate({weights_of(call), x.data(), x_q8_1.data(), y.data()}, shape, options, stream.get()));
     }
   });
   const graph_exec_handle fused = capture(stream.get(), [&] {
     for (int64_t call = 0; call < calls; ++call) {
-      require(q4fuse::gemm_q4_0_fp16_fused(weights_of(call), x.data(), y.data(), shape, options, stream.get()));
+      require(launch_fused({weights_of(call), x.data(), nullptr, y.data()}, shape, options, stream.get()));
     }
   });
 

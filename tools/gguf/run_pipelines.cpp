@@ -22,6 +22,19 @@ std::vector<T> take(const q4fuse_test::guarded_buffer<T>& buffer, const char* na
 
 }  // namespace
 
+q4fuse::status launch_separate(const device_operands& operands, const q4fuse::gemm_shape& shape,
+                               const q4fuse::gemm_options& options, cudaStream_t stream) {
+  const q4fuse::status quantized =
+      q4fuse::quantize_fp16_to_q8_1(operands.x, operands.x_q8_1, shape.m, shape.k, {}, stream);
+  if (!quantized.ok()) return quantized;
+  return q4fuse::gemm_q4_0_q8_1(operands.w, operands.x_q8_1, operands.y, shape, options, stream);
+}
+
+q4fuse::status launch_fused(const device_operands& operands, const q4fuse::gemm_shape& shape,
+                            const q4fuse::gemm_options& options, cudaStream_t stream) {
+  return q4fuse::gemm_q4_0_fp16_fused(operands.w, operands.x, operands.y, shape, options, stream);
+}
+
 bool can_run_pipelines() { return q4fuse_test::device_available(); }
 
 pipeline_results run_pipelines(const problem& problem) {
@@ -40,12 +53,9 @@ pipeline_results run_pipelines(const problem& problem) {
   q4fuse_test::guarded_buffer<float> y_separate(y_count);
   q4fuse_test::guarded_buffer<float> y_fused(y_count);
 
-  require(q4fuse::quantize_fp16_to_q8_1(x.data(), x_q8_1.data(), shape.m, shape.k, {}, nullptr),
-          "quantize_fp16_to_q8_1");
-  require(q4fuse::gemm_q4_0_q8_1(w.data(), x_q8_1.data(), y_separate.data(), shape, options, nullptr),
-          "gemm_q4_0_q8_1");
-  require(q4fuse::gemm_q4_0_fp16_fused(w.data(), x.data(), y_fused.data(), shape, options, nullptr),
-          "gemm_q4_0_fp16_fused");
+  require(launch_separate({w.data(), x.data(), x_q8_1.data(), y_separate.data()}, shape, options, nullptr),
+          "the separate pipeline");
+  require(launch_fused({w.data(), x.data(), nullptr, y_fused.data()}, shape, options, nullptr), "the fused pipeline");
   require(q4fuse::status(q4fuse_test::synchronize()), "running the kernels");
 
   results.x_q8_1 = take(x_q8_1, "the Q8_1 activations");

@@ -4,10 +4,13 @@
 // tests/support/backend.hpp decides that.
 
 #include <q4fuse/formats.hpp>
+#include <q4fuse/options.hpp>
 #include <q4fuse/plan.hpp>
 #include <q4fuse/shape.hpp>
+#include <q4fuse/status.hpp>
 
 #include <cuda_fp16.h>
+#include <cuda_runtime.h>
 
 #include <cstdint>
 #include <string>
@@ -28,6 +31,20 @@ struct pipeline_results {
   std::vector<float> y_separate;
   std::vector<float> y_fused;
 };
+
+/// What a multiplication reads and writes on the device.
+struct device_operands {
+  const q4fuse::block_q4_0* w;
+  const __half* x;
+  q4fuse::block_q8_1* x_q8_1;  ///< of the separate pipeline
+  float* y;
+};
+
+/// The pipelines, as the library has them. One source file calls them, so that their kernels are compiled once.
+q4fuse::status launch_separate(const device_operands& operands, const q4fuse::gemm_shape& shape,
+                               const q4fuse::gemm_options& options, cudaStream_t stream);
+q4fuse::status launch_fused(const device_operands& operands, const q4fuse::gemm_shape& shape,
+                            const q4fuse::gemm_options& options, cudaStream_t stream);
 
 /// Whether there is anything to run kernels on.
 bool can_run_pipelines();
