@@ -27,12 +27,7 @@ void quantize(const call_spec& call, const slot& operands, bool dependent, cudaS
 q4fuse::gemm_options options_for(const call_spec& call, bool dependent) {
   q4fuse::gemm_options options;
   options.programmatic_dependent_launch = dependent;
-  if (call.config.has_value()) {
-    q4fuse::gemm_plan forced;
-    forced.config = *call.config;
-    forced.math = call.math;
-    options.plan = forced;
-  }
+  options.plan = call.plan;
   return options;
 }
 

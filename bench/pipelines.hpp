@@ -19,7 +19,7 @@ struct call_spec {
   pipeline_kind kind;
   q4fuse::gemm_shape shape;
   q4fuse::math_mode math;
-  std::optional<q4fuse::kernel_config> config;  ///< forced kernel; none: the library's choice
+  std::optional<q4fuse::gemm_plan> plan;  ///< forced; none: the library's choice
   launch_mode mode;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -54,7 +55,7 @@ void runner::quantize_slots(const point& what, int slots) {
 double runner::check_once(const call_spec& call) {
   const bool cublas = call.kind == pipeline_kind::cublas;
   const q4fuse::gemm_shape& s = call.shape;
-  const std::string what = cublas ? "cublas" : call.config.has_value() ? to_string(*call.config) : "";
+  const std::string what = cublas ? "cublas" : call.plan.has_value() ? kernel_names(*call.plan) : "";
   const std::string key = std::to_string(s.m) + "x" + std::to_string(s.n) + "x" + std::to_string(s.k) +
                           (cublas ? "" : to_string(call.math)) + what;
   const auto [entry, unknown] = verdicts_.try_emplace(key);
@@ -133,7 +134,13 @@ std::vector<outcome> runner::measure(const point& what, const std::vector<bool>&
     if (!selected[i]) continue;
     const series& member = what.members[i];
     const int slots = rotation_slots(what.l2, moved_bytes(member.kind, what.shape), evicting_);
-    contestants.push_back({{member.kind, what.shape, what.math, member.config, what.mode}, slots, &outcomes[i]});
+    std::optional<q4fuse::gemm_plan> forced;
+    if (member.config.has_value()) {
+      forced.emplace();
+      forced->config = *member.config;
+      forced->math = what.math;
+    }
+    contestants.push_back({{member.kind, what.shape, what.math, forced, what.mode}, slots, &outcomes[i]});
   }
   std::map<pipeline_kind, double> fastest;
   for_each_contestant([&](contestant& c) {

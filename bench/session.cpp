@@ -93,15 +93,17 @@ std::string session::label(const measured_point& p, size_t member) const {
   if (s.kind == pipeline_kind::cublas) return "CUBLAS_GEMM_DEFAULT";
   const auto source = s.kind == pipeline_kind::fused ? q4fuse::pipeline::fused : q4fuse::pipeline::separate;
   const q4fuse::gemm_plan chosen = plan(p.what.shape, device_, source, p.what.math);
-  if (!s.config.has_value()) return to_string(chosen.config) + ": " + chosen.reason;
+  if (!s.config.has_value()) return kernel_names(chosen) + ": " + chosen.reason;
   const std::string note = p.outcomes[member].estimated ? "estimate only, far from the fastest" : "";
-  return *s.config == chosen.config ? "the library's choice" + (note.empty() ? note : ", " + note) : note;
+  return *s.config == chosen.config && chosen.tail_tokens == 0
+             ? "the library's choice" + (note.empty() ? note : ", " + note)
+             : note;
 }
 
 std::string session::closing_tables() const {
   std::vector<point_result> results;
   for (const measured_point& p : points_) {
-    results.push_back({p.what, p.measured, to_string(plan(p.what.shape, device_, p.what.math).config)});
+    results.push_back({p.what, p.measured, kernel_names(plan(p.what.shape, device_, p.what.math))});
   }
   return sweep_ ? format_sweep(results) : format_comparison(results, bandwidths_.copy_bytes_per_second);
 }

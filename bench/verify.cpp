@@ -110,11 +110,11 @@ void verifier::check_pipelines(const call_spec& call) {
   if (!quantized) return;
   // Left to itself the library may choose different kernels for the two pipelines; the same bits are promised, and
   // checked, under one plan: the fused pipeline's own.
-  if (!call.config.has_value()) {
+  if (!call.plan.has_value()) {
     q4fuse::device_info device;
     check(query_device(&device), "q4fuse::query_device");
     call_spec same_plan = call;
-    same_plan.config = q4fuse::plan(shape, device, q4fuse::pipeline::fused, call.math).config;
+    same_plan.plan = q4fuse::plan(shape, device, q4fuse::pipeline::fused, call.math);
     poison(separate.y, shape);
     run(pipeline_kind::separate, same_plan, separate);
     stream_.synchronize();
@@ -191,7 +191,7 @@ verifier::sample verifier::pick(const q4fuse::gemm_shape& shape, int columns) co
 }
 
 void verifier::run(pipeline_kind kind, const call_spec& call, const slot& operands) {
-  enqueue({kind, call.shape, call.math, call.config, launch_mode::graph}, operands, operands, cublas_, stream_.get());
+  enqueue({kind, call.shape, call.math, call.plan, launch_mode::graph}, operands, operands, cublas_, stream_.get());
 }
 
 void verifier::poison(float* y, const q4fuse::gemm_shape& shape) {

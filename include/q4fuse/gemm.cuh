@@ -8,6 +8,7 @@
 // No byte outside the stated rows is read or written.
 //
 // Everything runs on `stream`; nothing is allocated, synchronized or printed, and each call can be captured in a graph.
+// Where the plan says so the last tokens have a kernel of their own, launched behind the one for the others.
 // The result of a call depends on its inputs and its plan alone: two runs are equal bit for bit, and so are the fused
 // and the separate pipeline under the same plan. A NaN or Inf in a row of X makes that row of Y, and no other,
 // non-finite.
@@ -54,7 +55,7 @@ Q4FUSE_HIDDEN inline status gemm_q4_0_fp16_workspace_size(gemm_shape shape, cons
 
 /// Multiplies FP16 activations with the pipeline that is faster for the shape on this device. `workspace` is device
 /// memory of the caller, aligned to 16 bytes, of at least the queried size; its content after the call is unspecified.
-/// Also returns workspace_too_small, and misaligned_pointer for the workspace. direct_fp16 runs one kernel and never
+/// Also returns workspace_too_small, and misaligned_pointer for the workspace. direct_fp16 quantizes nothing and never
 /// uses the workspace, which may be null.
 template <math_mode kMath = math_mode::exact>
 Q4FUSE_HIDDEN inline status gemm_q4_0_fp16(const block_q4_0* w, const __half* x, float* y, gemm_shape shape,

@@ -22,7 +22,8 @@ struct gemm_options {
   int64_t ldx = 0;
   int64_t ldy = 0;  ///< elements between rows of y; at least n; 0 stands for n
   /// Forces a kernel instead of asking plan(); `source` also forces the pipeline of gemm_q4_0_fp16. `math` has to be
-  /// the mode that the call was compiled for, and `config` to serve it: invalid_plan otherwise.
+  /// the mode that the call was compiled for, `config` to serve it, and `tail_tokens`, which may be 0, to be fewer than
+  /// the call's, with `tail` serving the mode, too: invalid_plan otherwise.
   std::optional<gemm_plan> plan;
   /// Launch with programmatic stream serialization: weights are fetched while the kernel ahead in the stream is still
   /// running, x is first read after it has ended. Only sound when no kernel ahead writes w. Needs sm_90; ignored

@@ -63,6 +63,45 @@ TEST_P(automatic_in, shards_as_input_features) {
   }
 }
 
+// The last tokens by a kernel of their own: rows, gaps and guards as with one kernel, and each part with the bits of
+// a call of that part alone.
+TEST_P(automatic_in, last_tokens_have_the_bits_of_a_call_of_their_own) {
+  q4fuse::device_info device;
+  ASSERT_TRUE(query(&device).ok());
+  std::vector<q4fuse::kernel_config> kernels;  // the first of each family that runs here
+  for (const q4fuse::kernel_config& config : q4fuse::kKernelConfigs) {
+    const bool known =
+        std::any_of(kernels.begin(), kernels.end(), [&](const auto& other) { return other.family == config.family; });
+    if (!known && serves(config, GetParam()) && can_run(config, {17, 77, 288}, device)) kernels.push_back(config);
+  }
+  ASSERT_GE(kernels.size(), 2u);
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    for (const bool dependent : {false, true}) {
+      gemm_case c{{17, 77, 288}, kernels[i], GetParam(), 296, 80};
+      c.x_misalignment = 2 * i;
+      c.programmatic_dependent_launch = dependent;
+      c.tail_tokens = 5;
+      c.tail = kernels[(i + 1) % kernels.size()];
+      const gemm_inputs inputs = make_inputs(c.shape, activation_kind::outliers, weight_kind::outliers);
+      EXPECT_TRUE(expect_pipelines_agree(c, inputs));
+      const std::vector<float> whole = run_fused(c, inputs).y;
+
+      gemm_case head = c;
+      head.shape.m = 12;
+      head.tail_tokens = 0;
+      gemm_case tail = head;
+      tail.shape.m = 5;
+      tail.config = c.tail;
+      const auto split = inputs.x.begin() + 12 * c.shape.k;
+      std::vector<float> parts = run_fused(head, {inputs.w, {inputs.x.begin(), split}}).y;
+      const std::vector<float> last = run_fused(tail, {inputs.w, {split, inputs.x.end()}}).y;
+      parts.resize(static_cast<size_t>(12 * c.ldy), whole[static_cast<size_t>(c.shape.n)]);  // the gap of row 11
+      parts.insert(parts.end(), last.begin(), last.end());
+      EXPECT_TRUE(equal_bits(whole, parts, c.ldy, c.describe()));
+    }
+  }
+}
+
 // The workspace is what the plan says: none for fused, the Q8_1 blocks for separate.
 TEST_P(automatic_in, workspace_query_follows_the_plan) {
   q4fuse::device_info device;

@@ -228,6 +228,27 @@ TEST_F(errors, invalid_plan) {
   expect(kAll, status_code::invalid_plan, "options.plan", [&](auto& a) { a.options = force(kernel_config{}); });
 }
 
+TEST_F(errors, invalid_plan_for_the_last_tokens) {
+  for (const math_mode math : kMathModes) {
+    const auto refuse = [&](int64_t tokens, const kernel_config& tail) {
+      expect_in(math, kAll, status_code::invalid_plan, "options.plan", [&](auto& a) {
+        a.options = force(portable_config(math), pipeline::fused, math);
+        a.options.plan->tail_tokens = tokens;
+        a.options.plan->tail = tail;
+      });
+    };
+    refuse(-1, portable_config(math));
+    refuse(4, portable_config(math));  // of four: none would be left
+    refuse(5, portable_config(math));
+    kernel_config unknown = portable_config(math);
+    unknown.tile_n += 1;
+    refuse(2, unknown);
+    for (const math_mode other : kMathModes) {
+      if (!serves(portable_config(other), math)) refuse(2, portable_config(other));
+    }
+  }
+}
+
 // A known kernel that would need more shared memory than any device has.
 TEST_F(errors, invalid_plan_for_the_shape) {
   for (const kernel_config& config : q4fuse::kKernelConfigs) {

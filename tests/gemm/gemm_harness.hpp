@@ -87,6 +87,8 @@ struct gemm_case {
   size_t x_misalignment = 0;
   size_t y_misalignment = 0;
   bool programmatic_dependent_launch = false;
+  int64_t tail_tokens = 0;  ///< the last tokens, which have a kernel of their own beside a forced one
+  q4fuse::kernel_config tail{};
 
   int64_t x_stride() const { return ldx == 0 ? shape.k : ldx; }
   int64_t y_stride() const { return ldy == 0 ? shape.n : ldy; }
@@ -103,6 +105,8 @@ struct gemm_case {
       result.plan->config = *config;
       result.plan->math = math;
       result.plan->source = source;
+      result.plan->tail_tokens = tail_tokens;
+      result.plan->tail = tail;
     }
     return result;
   }
@@ -111,7 +115,8 @@ struct gemm_case {
     return "m=" + std::to_string(shape.m) + " n=" + std::to_string(shape.n) + " k=" + std::to_string(shape.k) +
            " ldx=" + std::to_string(ldx) + " ldy=" + std::to_string(ldy) + " w+" + std::to_string(w_misalignment) +
            " x+" + std::to_string(x_misalignment) + " y+" + std::to_string(y_misalignment) + " " +
-           (config.has_value() ? to_string(*config) : "automatic") + " " + to_string(math);
+           (config.has_value() ? to_string(*config) : "automatic") + " " + to_string(math) +
+           (tail_tokens > 0 ? ", last " + std::to_string(tail_tokens) + " by " + to_string(tail) : "");
   }
 };
 
@@ -270,7 +275,10 @@ inline bool expect_pipelines_agree(const gemm_case& c, const gemm_inputs& inputs
     // Left to themselves the pipelines may choose different kernels: each is right, and under one plan they agree.
     expect_as_oracle(c, inputs, separate);
     gemm_case same_plan = c;
-    same_plan.config = plan(c.shape, device, q4fuse::pipeline::fused, c.math).config;
+    const q4fuse::gemm_plan of_fused = plan(c.shape, device, q4fuse::pipeline::fused, c.math);
+    same_plan.config = of_fused.config;
+    same_plan.tail_tokens = of_fused.tail_tokens;
+    same_plan.tail = of_fused.tail;
     EXPECT_TRUE(equal_bits(fused, run_separate(same_plan, inputs).y, c.y_stride(),
                            "fused against separate under the plan of fused, " + c.describe()));
   }

@@ -253,6 +253,12 @@ TEST(plan, choice_is_always_a_legal_kernel) {
         ASSERT_LE(shared_memory_bytes(chosen.config, shape), device.info.shared_memory_per_block) << text;
         ASSERT_TRUE(has_instruction(device.info, chosen.config)) << text;
         ASSERT_TRUE(can_run(chosen.config, shape, device.info)) << text;
+        ASSERT_GE(chosen.tail_tokens, 0) << text;
+        ASSERT_LT(chosen.tail_tokens, shape.m) << text;
+        if (chosen.tail_tokens == 0) continue;
+        ASSERT_TRUE(is_compiled(chosen.tail)) << text;
+        ASSERT_TRUE(serves(chosen.tail, chosen.math)) << text;
+        ASSERT_TRUE(can_run(chosen.tail, {chosen.tail_tokens, shape.n, shape.k}, device.info)) << text;
       }
     }
   }
@@ -302,7 +308,10 @@ TEST(plan, every_config_is_the_choice_for_some_shape) {
   std::vector<kernel_config> chosen;
   for (const known_device& device : kDevices) {
     for (const gemm_shape& shape : many_shapes()) {
-      for (const gemm_plan& choice : every_plan(shape, device.info)) chosen.push_back(choice.config);
+      for (const gemm_plan& choice : every_plan(shape, device.info)) {
+        chosen.push_back(choice.config);
+        if (choice.tail_tokens > 0) chosen.push_back(choice.tail);
+      }
     }
   }
   for (const kernel_config& config : kKernelConfigs) {
@@ -320,7 +329,7 @@ void for_each_measured(Visitor&& visit) {
 }
 
 double time_of(const gemm_plan& chosen, const gemm_shape& shape) {
-  const double gemm = q4fuse::detail::estimated_time(chosen.config, shape, kH100, chosen.source, chosen.math);
+  const double gemm = q4fuse::detail::estimated_time(chosen, shape, kH100);
   return chosen.source == pipeline::separate ? q4fuse::detail::quantize_time(shape) + gemm : gemm;
 }
 
@@ -359,6 +368,25 @@ TEST(plan, estimate_of_the_choice_never_shrinks_with_the_shape) {
       }
     }
   });
+}
+
+// One token more than whole tiles hold: by one kernel another round of tiles, by two a call of one token more.
+TEST(plan, tokens_past_whole_tiles_have_a_kernel_of_their_own_where_that_takes_less) {
+  for (const auto& [shape, math] : {std::pair<gemm_shape, math_mode>{{264, 14336, 4096}, math_mode::exact},
+                                    {{400, 5120, 13824}, math_mode::exact},
+                                    {{264, 14336, 4096}, math_mode::dequantized_fp16},
+                                    {{1280, 4096, 4096}, math_mode::dequantized_fp16}}) {
+    for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+      const gemm_plan chosen = plan(shape, kH100, source, math);
+      const gemm_plan one = q4fuse::detail::plan_one_kernel(shape, kH100, source, math);
+      EXPECT_GT(chosen.tail_tokens, 0) << describe(shape);
+      EXPECT_NE(to_string(chosen).find("last " + std::to_string(chosen.tail_tokens)), std::string::npos);
+      EXPECT_EQ(one.tail_tokens, 0) << describe(shape);
+      EXPECT_LT(time_of(chosen, shape), time_of(one, shape)) << describe(shape);
+    }
+  }
+  // Where all tokens fit one tile there is nothing to leave over.
+  for (int64_t m = 1; m <= 64; ++m) EXPECT_EQ(plan({m, 14336, 4096}, kH100).tail_tokens, 0) << m;
 }
 
 TEST(plan, many_tokens_have_no_weight_bound_kernel) {

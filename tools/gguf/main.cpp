@@ -95,7 +95,7 @@ bool run_one(const gguf_tensor& tensor, const problem& problem, int width) {
   std::printf("%-*s %7lld %7lld %6lld %s %12.4f %9lld  %s\n", width, printable(tensor.name).c_str(),
               static_cast<long long>(shape.n), static_cast<long long>(shape.k), static_cast<long long>(shape.m),
               times.c_str(), verdict.worst_ratio, static_cast<long long>(verdict.checked),
-              to_string(results.plan.config).c_str());
+              kernel_names(results.plan).c_str());
   std::fflush(stdout);
   if (!verdict.ok()) {
     std::fprintf(stderr, "q4fuse_gguf: tensor %s: %s\n", in_quotes(tensor.name).c_str(), verdict.failure.c_str());

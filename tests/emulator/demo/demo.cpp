@@ -66,7 +66,7 @@ bool show(const char* input, const problem& p, const q4fuse::device_info& info) 
               static_cast<int>(p.shape.n), static_cast<int>(p.shape.k), agree ? "identical" : "DIFFERENT", error,
               static_cast<int>(separate.launches), static_cast<int>(fused.launches),
               static_cast<int>(separate.activation_bytes()), static_cast<int>(fused.activation_bytes()),
-              to_string(plan.config).c_str());
+              kernel_names(plan).c_str());
   return agree && error <= 1.0;
 }
 

@@ -126,24 +126,32 @@ status dispatch(const kernel_config& config, const gemm_arguments& arguments, co
   return result;
 }
 
+/// One kernel of a forced plan.
+inline status check_kernel(const kernel_config& kernel, math_mode math, const gemm_shape& shape,
+                           const device_info& device) {
+  bool known = false;
+  for (const kernel_config& config : kKernelConfigs) known = known || config == kernel;
+  if (!known || !serves(kernel, math)) return {status_code::invalid_plan, "options.plan"};
+  if (!has_instruction(device, kernel)) return {status_code::no_kernel_for_device, "options.plan"};
+  return can_run(kernel, shape, device) ? status{} : status{status_code::invalid_plan, "options.plan"};
+}
+
 /// The forced plan after its checks, or the library's own, whose math is the one that the caller was compiled for.
 inline status resolve_plan(const gemm_shape& shape, const gemm_options& options, const device_info& device,
                            const gemm_plan& own_choice, gemm_plan* result) {
   if (!options.plan.has_value()) {
     *result = own_choice;
-    return can_run(own_choice.config, shape, device) ? status{} : status{status_code::no_kernel_for_device, ""};
+    return can_run(own_choice.config, head_of(own_choice, shape), device)
+               ? status{}
+               : status{status_code::no_kernel_for_device, ""};
   }
   *result = *options.plan;
-  bool known = false;
-  for (const kernel_config& config : kKernelConfigs) known = known || config == result->config;
-  if (!known || result->math != own_choice.math || !serves(result->config, own_choice.math)) {
+  if (result->math != own_choice.math || result->tail_tokens < 0 || result->tail_tokens >= shape.m) {
     return {status_code::invalid_plan, "options.plan"};
   }
-  if (!has_instruction(device, result->config)) {
-    return {status_code::no_kernel_for_device, "options.plan"};
-  }
-  if (!can_run(result->config, shape, device)) return {status_code::invalid_plan, "options.plan"};
-  return {};
+  const status head = check_kernel(result->config, result->math, head_of(*result, shape), device);
+  if (!head.ok() || result->tail_tokens == 0) return head;
+  return check_kernel(result->tail, result->math, tail_of(*result, shape), device);
 }
 
 template <math_mode kMath, template <int, int> class Activations>
@@ -160,8 +168,16 @@ status run_gemm(const block_q4_0* w, const void* x, int64_t x_row_bytes, int64_t
   arguments.n = shape.n;
   arguments.k_blocks = static_cast<int>(shape.k / kBlockSize);
   arguments.dependent = options.programmatic_dependent_launch && device.code_arch >= 90;
-  return dispatch<kMath, Activations>(chosen.config, arguments, shape, device, stream,
-                                      std::make_integer_sequence<int, kKernelConfigCount>{});
+  constexpr auto kIndices = std::make_integer_sequence<int, kKernelConfigCount>{};
+  const gemm_shape head = head_of(chosen, shape);
+  arguments.m = head.m;
+  const status launched = dispatch<kMath, Activations>(chosen.config, arguments, head, device, stream, kIndices);
+  if (!launched.ok() || chosen.tail_tokens == 0) return launched;
+  // Whole rows further on, so that the widest access stays the same.
+  arguments.x.base += head.m * x_row_bytes;
+  arguments.y += head.m * arguments.ldy;
+  arguments.m = chosen.tail_tokens;
+  return dispatch<kMath, Activations>(chosen.tail, arguments, tail_of(chosen, shape), device, stream, kIndices);
 }
 
 /// k = 0: an empty sum.
