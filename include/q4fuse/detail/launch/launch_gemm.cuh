@@ -40,6 +40,14 @@ inline void encode_tensor_maps(const warpgroup_tiles& tiles, gemm_arguments* arg
                                                &maps->x);
 }
 
+/// For CTAs of dependent launches that are no more than multiprocessors. Launched while the kernel ahead still runs,
+/// two would share whatever multiprocessor is free first, and leave others idle: with more than half of the shared
+/// memory each stays alone.
+inline int64_t shared_bytes_alone(int64_t shared_bytes, const device_info& device) {
+  const int64_t half = device.shared_memory_per_block / 2 + 1024;
+  return shared_bytes < half ? half : shared_bytes;
+}
+
 template <int kIndex, template <int, int> class Activations>
 status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& shape, const device_info& device,
                             cudaStream_t stream) {
@@ -53,6 +61,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     const int64_t row_clusters = weight_bound_row_clusters(config::kConfig, shape, device);
     grid.cluster_ctas = config::kClusterK;
     grid.ctas = row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
+    // Weights of few microseconds gain more where a CTA may begin beside one of the call before.
+    const bool long_stream = shape.m > config::kTileM || weight_memory_time(shape, device) > 6.0;
+    if (arguments.dependent && long_stream && grid.ctas <= device.sm_count) {
+      grid.shared_bytes = shared_bytes_alone(grid.shared_bytes, device);
+    }
     gemm_arguments with_access = arguments;
     with_access.row_clusters = static_cast<int>(row_clusters);
     if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
@@ -73,10 +86,7 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     grid.ctas = ceil_div(shape.n, config::kTileN) * tiles_m * grid.cluster_ctas;
     if constexpr (config::kConfig.family == kernel_family::tile || config::kSharesK) {
       if (arguments.dependent && grid.ctas <= device.sm_count) {
-        // Launched while the kernel ahead still runs, two CTAs would share whatever multiprocessor is free first, and
-        // leave others idle: with more than half of the shared memory each stays alone.
-        const int64_t half = device.shared_memory_per_block / 2 + 1024;
-        if (grid.shared_bytes < half) grid.shared_bytes = half;
+        grid.shared_bytes = shared_bytes_alone(grid.shared_bytes, device);
       }
     }
     if constexpr (config::kConfig.family == kernel_family::tile) {

@@ -240,7 +240,7 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   const warpgroup_tile_time time = warpgroup_tile_times(config, source, math);
   const double pair = (tiles > 1 ? time.pair_of_several : time.pair_alone) + copies;
   // Groups of warps, whose rings fill the shared memory: the next CTA begins when all of this one has ended.
-  const double between = config.warps_k > 1 && tiles > 1 ? (1.1 + 0.092 * pairs) * static_cast<double>(tiles - 1) : 0.0;
+  const double between = config.warps_k > 1 && tiles > 1 ? (2.5 + 0.13 * pairs) * static_cast<double>(tiles - 1) : 0.0;
   return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair) + between;
 }
 
