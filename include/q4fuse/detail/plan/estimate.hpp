@@ -107,8 +107,11 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const int64_t tokens = round_up(shape.m < config.tile_m ? shape.m : config.tile_m, config.warps());
   // Quantizing hides behind the first weights where a warp has one token, and all of it on its way at once.
   const bool hidden = shape.m <= config.warps() && pieces <= 16;
-  const double element = source == pipeline::separate ? 45e-6 : hidden ? 54e-6 : 80e-6;
-  const double activations = element * static_cast<double>(tokens) * static_cast<double>(shape.k) / config.cluster_k;
+  const double element = source == pipeline::separate ? 45e-6 : 80e-6;
+  const double latency = config.cluster_k == 1 ? 0.5e-3 : 0.7e-3;
+  const double of_k = source == pipeline::fused && hidden ? latency + 25e-6 * static_cast<double>(shape.m)
+                                                          : element * static_cast<double>(tokens);
+  const double activations = of_k * static_cast<double>(shape.k) / config.cluster_k;
   const double fixed = config.cluster_k == 1 ? 2.0 : 3.3 + 0.04 * config.cluster_k;
   const auto waves =
       static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
@@ -127,8 +130,8 @@ constexpr double weight_bound_activation_time(const kernel_config& config, const
   if (source == pipeline::separate || math == math_mode::direct_fp16) {
     return (source == pipeline::separate && exact ? 36e-6 : 29e-6) * static_cast<double>(elements) + 0.32 * waits;
   }
-  const double element = !exact ? 70e-6 : is_for_few_tokens(config) ? 34.5e-6 : 48e-6;
-  return element * static_cast<double>(elements) + 0.41 * waits;
+  if (is_for_few_tokens(config)) return 34.5e-6 * static_cast<double>(elements) + 0.8 * waits;
+  return (exact ? 48e-6 : 70e-6) * static_cast<double>(elements) + 0.41 * waits;
 }
 
 /// Microseconds of a weight-bound kernel: a tile of activations, and its share of the weights. There the slowest of
@@ -155,7 +158,8 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
   const double steps = static_cast<double>(ceil_div(row_tiles, row_clusters * config.warps_n)) *
                        (step * steps_of_tile + (config.warps_k > 1 ? 0.39 : 0.0)) * (1.0 + 0.21 * neighbours);
   const double compute = throughput > steps ? throughput : steps;
-  const double reads = is_for_few_tokens(config) ? 0.78 : 0.88 * (1.0 + 0.53 * static_cast<double>(token_tiles - 1));
+  const auto again = static_cast<double>(token_tiles - 1);
+  const double reads = is_for_few_tokens(config) ? 0.78 * (1.0 + 0.15 * again) : 0.88 * (1.0 + 0.53 * again);
   const double memory = weight_memory_time(shape, device) * reads;
   const double activations = weight_bound_activation_time(config, shape, source, math) * (1.0 + 0.48 * neighbours);
   const double exchange = config.cluster_k == 1 ? 0.0 : 1.38;
