@@ -176,9 +176,9 @@ __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& con
 }
 
 /// CTAs of a weight-bound kernel that share a multiprocessor, if there is shared memory for them: small ones are enough
-/// for sixteen warps, while those of larger ones wait less alone.
+/// for sixteen warps, while those of larger ones wait less alone. dp4a for many tokens needs more registers.
 __host__ __device__ constexpr int weight_bound_ctas(const kernel_config& config) {
-  return config.warps() <= 4 ? 16 / config.warps() : 1;
+  return config.warps() <= 4 && config.instruction != dot_instruction::dp4a ? 16 / config.warps() : 1;
 }
 
 /// CTAs of a tile kernel that share a multiprocessor: where k is split there are enough for sixteen warps, whose waits

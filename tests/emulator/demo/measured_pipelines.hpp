@@ -90,13 +90,14 @@ struct gemm_traffic {
 inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s) {
   const int64_t tiles_m = q4fuse::detail::ceil_div(s.m, c.tile_m);
   if (c.family == q4fuse::kernel_family::weight_bound) {
-    // A CTA or cluster a multiprocessor, of small CTAs as many as make sixteen warps and fit its shared memory, dealt
-    // to the tiles of tokens, as far as a row tile is left for each. Each reads its tokens once, and all weights pass
-    // by once a tile of tokens. The last row tile ends with W, so that some rows are read twice.
+    // A CTA or cluster a multiprocessor, of small CTAs on tensor cores as many as make sixteen warps and fit its shared
+    // memory, dealt to the tiles of tokens, as far as a row tile is left for each. Each reads its tokens once, and all
+    // weights pass by once a tile of tokens. The last row tile ends with W, so that some rows are read twice.
     const int64_t rows = c.tile_n / c.warps_n;
     const int64_t multiprocessors = c.cluster_k == 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
     const int64_t fit = (device.settings.shared_memory_per_block + 1024) / (shared_memory_bytes(c, s) + 1024);
-    const int64_t ctas = std::max<int64_t>(1, std::min<int64_t>(c.warps() > 4 ? 1 : 16 / c.warps(), fit));
+    const bool small = c.warps() <= 4 && c.instruction != q4fuse::dot_instruction::dp4a;
+    const int64_t ctas = std::max<int64_t>(1, std::min<int64_t>(small ? 16 / c.warps() : 1, fit));
     const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) * ctas / tiles_m;
     const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, rows), std::max<int64_t>(1, share));
     return {clusters * tiles_m * c.cluster_k, clusters * s.m,

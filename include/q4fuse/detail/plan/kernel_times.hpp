@@ -29,7 +29,7 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::dp4a, 32, 2, 1, 2.67, 0.02, 0.44},
     {dot_instruction::dp4a, 64, 2, 1, 3.19, 0.05, 0.21},
     {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29},
-    {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76},
+    {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76},  // not in code for sm_90a: in proportion, not measured
     {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42},
     {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62},
     {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45},
