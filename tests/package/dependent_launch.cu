@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(threads<kIndex, Activations>(), 1)
   arguments.w.access_bytes = kWeightBytes;
   arguments.x.access_bytes = config::kConfig.family == kernel_family::warpgroup ? 8 : kAccessBytes;
   if constexpr (config::kConfig.family == kernel_family::weight_bound) {
-    weight_bound_mainloop<config, Activations>(arguments, 0);
+    weight_bound_mainloop<config, Activations>(arguments);
   } else if constexpr (config::kConfig.family == kernel_family::stream_k) {
     stream_k_mainloop<config, Activations>(arguments);
   } else if constexpr (config::kConfig.family == kernel_family::tile) {
