@@ -17,7 +17,8 @@
 // kernels of the modes that it calls, and no others. docs/formats.md has the bound of each.
 //
 // Each returns success, or decides before any launch on: invalid_dimension; invalid_k; invalid_stride; null_pointer;
-// misaligned_pointer; invalid_plan (forced plan only); no_kernel_for_device; cuda_error.
+// misaligned_pointer; invalid_plan (forced plan only); no_kernel_for_device. And cuda_error, where the CUDA runtime
+// refuses a launch: of several that of a later kernel comes when those before it are in the stream.
 
 #include <q4fuse/formats.hpp>
 #include <q4fuse/options.hpp>

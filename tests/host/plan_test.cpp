@@ -150,7 +150,7 @@ TEST(plan, every_weight_bound_kernel_has_measured_times_of_its_own) {
     const auto& table = q4fuse::detail::kWeightBoundTimes;
     EXPECT_EQ(std::count_if(std::begin(table), std::end(table), [&](const auto& times) { return times.of(config); }), 1)
         << to_string(config);
-    const auto times = q4fuse::detail::weight_bound_times_of(config);
+    const auto times = q4fuse::detail::find_times(table, config);
     EXPECT_GT(times.start, 0.0) << to_string(config);
     EXPECT_GT(times.piece, 0.0) << to_string(config);
     EXPECT_GT(times.step, 0.0) << to_string(config);

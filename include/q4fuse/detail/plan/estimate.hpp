@@ -33,13 +33,19 @@ constexpr int64_t resident_weight_bound_clusters(const kernel_config& config, co
   return resident_clusters(config.cluster_k, device) * (fit < 1 ? 1 : fit < most ? fit : most);
 }
 
-/// Those of them that share the rows of W, for each tile of tokens, as long as there is a row tile for each.
+/// Of clusters that run at once those that share the rows of W, for each tile of tokens: as many for each, as long as
+/// there is a row tile for every one. At least one, so that an empty shape divides nothing by zero.
+constexpr int64_t clusters_for_rows(int64_t row_tiles, int64_t token_tiles, int64_t resident) {
+  const int64_t share = resident / (token_tiles > 0 ? token_tiles : 1);
+  const int64_t clusters = row_tiles < share ? row_tiles : share;
+  return clusters > 0 ? clusters : 1;
+}
+
+/// Those of a weight-bound kernel.
 constexpr int64_t weight_bound_row_clusters(const kernel_config& config, const gemm_shape& shape,
                                             const device_info& device) {
-  const int64_t row_tiles = ceil_div(shape.n > 0 ? shape.n : 1, config.tile_n / config.warps_n);
-  const int64_t token_tiles = ceil_div(shape.m > 0 ? shape.m : 1, config.tile_m);
-  const int64_t share = resident_weight_bound_clusters(config, shape, device) / token_tiles;
-  return share < 1 ? 1 : row_tiles < share ? row_tiles : share;
+  return clusters_for_rows(ceil_div(shape.n, config.tile_n / config.warps_n), ceil_div(shape.m, config.tile_m),
+                           resident_weight_bound_clusters(config, shape, device));
 }
 
 /// By how rows of weights can be copied: as whole pieces, 8 or 4 bytes at a time, or 2.
@@ -70,11 +76,9 @@ struct stream_k_grid {
 
 constexpr stream_k_grid make_stream_k_grid(const kernel_config& config, const gemm_shape& shape,
                                            const device_info& device) {
-  // At least one of each, so that an empty shape divides nothing by zero.
   const int64_t row_tiles = ceil_div(shape.n > 0 ? shape.n : 1, config.tile_n);
-  const int64_t token_tiles = ceil_div(shape.m > 0 ? shape.m : 1, config.tile_m);
-  const int64_t share = resident_clusters(config.cluster_k, device) / token_tiles;
-  const int64_t row_clusters = share < 1 ? 1 : row_tiles < share ? row_tiles : share;
+  const int64_t row_clusters =
+      clusters_for_rows(row_tiles, ceil_div(shape.m, config.tile_m), resident_clusters(config.cluster_k, device));
   const int64_t tiles = ceil_div(row_tiles, row_clusters);
   // As few rounds as shared memory allows.
   const auto bytes = [&](int64_t round_tiles) {
@@ -140,7 +144,7 @@ constexpr double weight_bound_activation_time(const kernel_config& config, const
 /// L2, from which each tile of tokens reads all weights. All of that as often as CTAs do not run at once.
 constexpr double weight_bound_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                    pipeline source, math_mode math) {
-  const weight_bound_times times = weight_bound_times_of(config);
+  const weight_bound_times times = find_times(kWeightBoundTimes, config);
   const int64_t row_tiles = ceil_div(shape.n, config.tile_n / config.warps_n);
   const int64_t token_tiles = ceil_div(shape.m, config.tile_m);
   const int64_t pieces = ceil_div(shape.k / kBlockSize, weight_piece_blocks(config));
@@ -222,10 +226,8 @@ constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, 
       return fused ? warpgroup_tile_time{7.5, 1.74, 1.74} : warpgroup_tile_time{9.0, 1.46, 1.46};
     return fused ? warpgroup_tile_time{8.0, 1.48, 1.48} : warpgroup_tile_time{8.0, 1.38, 1.38};
   }
-  for (const fp16_tile_times& times : kFp16TileTimes) {
-    if (times.of(config)) return math == math_mode::direct_fp16 ? times.direct : fused ? times.fused : times.separate;
-  }
-  return {};
+  const fp16_tile_times times = find_times(kFp16TileTimes, config);
+  return math == math_mode::direct_fp16 ? times.direct : fused ? times.fused : times.separate;
 }
 
 /// Microseconds of a warpgroup kernel: those of all tiles of the busiest multiprocessor. CTAs that share activations

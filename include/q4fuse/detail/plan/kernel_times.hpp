@@ -4,8 +4,19 @@
 
 #include <q4fuse/kernel_config.hpp>
 
+#include <cstddef>
+
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
+
+/// The row of a table that is of a kernel. All kernels have one; a test says so.
+template <class Times, size_t kRows>
+constexpr Times find_times(const Times (&table)[kRows], const kernel_config& config) {
+  for (const Times& times : table) {
+    if (times.of(config)) return times;
+  }
+  return {};
+}
 
 /// Microseconds of a weight-bound kernel: until it multiplies; for a piece of a row tile, by the throughput of a
 /// multiprocessor; and for one by the latency of a warp.
@@ -42,13 +53,6 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 2.23, 0.0745, 0.48},
     {dot_instruction::mma_m16n8k16_f16, 256, 16, 1, 2.94, 0.0945, 0.49},
 };
-
-constexpr weight_bound_times weight_bound_times_of(const kernel_config& config) {
-  for (const weight_bound_times& times : kWeightBoundTimes) {
-    if (times.of(config)) return times;
-  }
-  return {};
-}
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for
 /// each pair of blocks: where the busiest multiprocessor has one tile, and where it has more, of which two run beside
