@@ -87,7 +87,7 @@ struct kernel_config {
 
 /// Every GEMM kernel of the library. A plan names one of these; nothing else is compiled.
 Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
-    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 8, 1, 1, 4},
+    {kernel_family::weight_bound, dot_instruction::dp4a, 16, 1, 8, 1, 1, 5},
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 1, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 2, 16, 1, 1, 3},
