@@ -96,13 +96,13 @@ def main():
     cuobjdump = shutil.which("cuobjdump", path=pathlib.Path(arguments.nvcc).parent) or shutil.which("cuobjdump")
     kind = "ptx" if cuobjdump is None else "cubin"
     pathlib.Path(arguments.out).mkdir(parents=True, exist_ok=True)
-    code = pathlib.Path(arguments.out) / f"{pathlib.Path(arguments.source).stem}.{kind}"
+    target = pathlib.Path(arguments.out) / f"{pathlib.Path(arguments.source).stem}.{kind}"
     subprocess.run([arguments.nvcc, "-std=c++17", "-O3", "-arch=sm_90a", f"-{kind}", f"-I{arguments.include}",
-                    arguments.source, "-o", code], check=True)
+                    arguments.source, "-o", target], check=True)
     if cuobjdump is None:
         print("skipped: the toolkit has no cuobjdump; compiled only")
         sys.exit(77)
-    listing = subprocess.run([cuobjdump, "-sass", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    listing = subprocess.run([cuobjdump, "-sass", target], stdout=subprocess.PIPE, text=True, check=True).stdout
     kernels = re.split(r"^\s*Function : ", listing, flags=re.M)[1:]
     if not kernels:
         sys.exit("no kernels in the listing")
