@@ -459,6 +459,8 @@ TEST(plan, one_token_has_the_pieces_that_its_rows_fill) {
   const auto blocks = [](int64_t n, int64_t k) {
     return q4fuse::detail::weight_piece_blocks(plan({1, n, k}, kH100, pipeline::fused).config);
   };
+  EXPECT_EQ(blocks(4096, 4096), 64);
+  EXPECT_EQ(blocks(4096, 14336), 64);
   EXPECT_EQ(blocks(5120, 13824), 64);
   EXPECT_EQ(blocks(151936, 896), 32);
   EXPECT_EQ(blocks(2560, 2560), 32);

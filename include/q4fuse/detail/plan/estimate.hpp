@@ -163,9 +163,8 @@ constexpr double weight_bound_time(const kernel_config& config, const gemm_shape
                        (step * steps_of_tile + (config.warps_k > 1 ? 0.39 : 0.0)) * (1.0 + 0.21 * neighbours);
   const double compute = throughput > steps ? throughput : steps;
   const auto again = static_cast<double>(token_tiles - 1);
-  const double few_tokens = weight_piece_blocks(config) > 4 * kPieceBlocks ? 0.768 : 0.78;  // by what lies in a row
-  const double reads = is_for_few_tokens(config) ? few_tokens * (1.0 + 0.15 * again) : 0.88 * (1.0 + 0.53 * again);
-  const double memory = weight_memory_time(shape, device) * reads;
+  const double memory =
+      weight_memory_time(shape, device) * times.memory * (1.0 + (is_for_few_tokens(config) ? 0.15 : 0.53) * again);
   const double activations = weight_bound_activation_time(config, shape, source, math) * (1.0 + 0.48 * neighbours);
   const double exchange = config.cluster_k == 1 ? 0.0 : 1.38;
   const double weights = compute > memory ? compute + 0.22 * memory : memory + 0.22 * compute;

@@ -19,7 +19,8 @@ constexpr Times find_times(const Times (&table)[kRows], const kernel_config& con
 }
 
 /// Microseconds of a weight-bound kernel: until it multiplies; for a piece of a row tile, by the throughput of a
-/// multiprocessor; and for one by the latency of a warp.
+/// multiprocessor; and for one by the latency of a warp. `memory` is the share of weight_memory_time that its weights
+/// take, the less the longer the pieces of a row.
 struct weight_bound_times {
   dot_instruction instruction;
   int tile_n;
@@ -28,6 +29,7 @@ struct weight_bound_times {
   double start;
   double piece;
   double step;
+  double memory;
   constexpr bool of(const kernel_config& config) const {
     return instruction == config.instruction && tile_n == config.tile_n && tile_m == config.tile_m &&
            cluster_k == config.cluster_k;
@@ -35,23 +37,23 @@ struct weight_bound_times {
 };
 
 inline constexpr weight_bound_times kWeightBoundTimes[] = {
-    {dot_instruction::dp4a, 16, 1, 1, 2.6, 0.02, 0.44},
-    {dot_instruction::dp4a, 32, 1, 1, 2.62, 0.012, 0.39},
-    {dot_instruction::dp4a, 32, 2, 1, 2.67, 0.02, 0.44},
-    {dot_instruction::dp4a, 64, 2, 1, 3.19, 0.05, 0.21},
-    {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29},
-    {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76},  // not in code for sm_90a: in proportion, not measured
-    {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42},
-    {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62},
-    {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45},
-    {dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 3.07, 0.0785, 0.67},
-    {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44},
-    {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5},
-    {dot_instruction::mma_m16n8k16_f16, 32, 16, 1, 2.62, 0.1065, 0.64},
-    {dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 2.93, 0.0885, 0.78},
-    {dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 2.75, 0.1145, 1.08},
-    {dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 2.23, 0.0745, 0.48},
-    {dot_instruction::mma_m16n8k16_f16, 256, 16, 1, 2.94, 0.0945, 0.49},
+    {dot_instruction::dp4a, 16, 1, 1, 2.6, 0.02, 0.44, 0.768},
+    {dot_instruction::dp4a, 32, 1, 1, 2.62, 0.012, 0.39, 0.78},
+    {dot_instruction::dp4a, 32, 2, 1, 2.67, 0.02, 0.44, 0.78},
+    {dot_instruction::dp4a, 64, 2, 1, 3.19, 0.05, 0.21, 0.78},
+    {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29, 0.78},
+    {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76, 0.78},  // not in code for sm_90a: in proportion, not measured
+    {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42, 0.88},
+    {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62, 0.88},
+    {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45, 0.88},
+    {dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 3.07, 0.0785, 0.67, 0.88},
+    {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 32, 16, 1, 2.62, 0.1065, 0.64, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 2.93, 0.0885, 0.78, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 2.75, 0.1145, 1.08, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 2.23, 0.0745, 0.48, 0.88},
+    {dot_instruction::mma_m16n8k16_f16, 256, 16, 1, 2.94, 0.0945, 0.49, 0.88},
 };
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for
