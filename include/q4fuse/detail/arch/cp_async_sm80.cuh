@@ -32,6 +32,21 @@ __device__ __forceinline__ void cp_async(void* shared, const void* global, bool 
   }
 }
 
+/// A copy of 16 bytes, or nothing, by a predicate: a branch would part it from the copies before it.
+template <int kBytes>
+__device__ __forceinline__ void cp_async_if(bool wanted, void* shared, const void* global) {
+  static_assert(kTargetHas<(kBytes > 0 ? 80 : 0)>, "cp.async needs sm_80");
+  static_assert(kBytes == 16, "the width that kernels need");
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.u32 wanted, %2, 0;\n"
+      "@wanted cp.async.cg.shared.global.L2::128B [%0], [%1], 16;\n"
+      "}" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(static_cast<uint32_t>(wanted))
+      : "memory");
+}
+
 /// Closes the thread's group of copies; an empty group is complete at once.
 template <int kRequired = 80>
 __device__ __forceinline__ void cp_async_commit() {

@@ -263,7 +263,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * Policy::kPieceBytes;
   warp_span span = span_of_warp<Policy::kWarps>(tiles_of_round(0), pieces);
   weight_ring<Policy, span_walk<Policy>, false> ring(
-      arguments, shared + map.weights + warp * kRingBytes, tiles,
+      arguments, static_cast<int>(map.weights) + warp * kRingBytes, tiles,
       {tiles, pieces == 0 ? 0 : own_tiles, arguments.round_tiles, pieces, span});
 
   if (arguments.dependent) {

@@ -124,8 +124,8 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   const int activation_stride = static_cast<int>(activation_row_bytes(k_blocks, Policy::kBlockBytes));
 
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * Policy::kPieceBytes;
-  weight_ring<Policy, group_walk<Policy>, true> ring(arguments, shared + map.weights + warp * kRingBytes, tiles,
-                                                     {tiles, warp_k, pieces});
+  weight_ring<Policy, group_walk<Policy>, true> ring(arguments, static_cast<int>(map.weights) + warp * kRingBytes,
+                                                     tiles, {tiles, warp_k, pieces});
   static_assert(provider::kBlockBytes == Policy::kBlockBytes, "the activations are not what the dot multiplies");
   const activation_region region{first_token, 0, tokens, tokens, k_blocks, static_cast<int>(round_up(k_blocks, 2))};
   provider current(arguments.x, region);

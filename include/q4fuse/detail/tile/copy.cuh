@@ -45,6 +45,16 @@ __device__ __forceinline__ void copy_or_zero(uint8_t* shared, const uint8_t* glo
   }
 }
 
+/// One access, or none.
+template <int kBytes>
+__device__ __forceinline__ void copy_if(bool wanted, uint8_t* shared, const uint8_t* global) {
+  if constexpr (arch::kTargetHas<80>) {
+    arch::cp_async_if<kBytes>(wanted, shared, global);
+  } else {
+    if (wanted) copy_or_zero<kBytes>(shared, global, true);
+  }
+}
+
 __device__ __forceinline__ void commit_copies() {
   if constexpr (arch::kTargetHas<80>) arch::cp_async_commit();
 }

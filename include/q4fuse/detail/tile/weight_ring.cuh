@@ -50,13 +50,14 @@ struct row_tiles {
 template <class Policy, class Walk, bool kFastNarrow>
 class weight_ring {
  public:
-  __device__ weight_ring(const gemm_arguments& arguments, uint8_t* stages, const row_tiles<Policy>& tiles,
-                         const Walk& walk)
+  /// `stages` is the offset of the ring in shared memory.
+  __device__ weight_ring(const gemm_arguments& arguments, int stages, const row_tiles<Policy>& tiles, const Walk& walk)
       : arguments_(arguments),
         stages_(stages),
         tiles_(tiles),
         next_(walk),
         lane_(arch::keep(arch::lane_index())),
+        lane_stages_(arch::keep(stages + 16 * lane_)),
         narrow_(arguments.w, lane_) {
     find_source();
 #pragma unroll
@@ -76,7 +77,7 @@ class weight_ring {
   __device__ __forceinline__ const uint8_t* wait() {
     wait_for_copies<Policy::kStages - 1>();
     arch::sync_warp();
-    return stages_ + slot_ * kStageBytes;
+    return stage(slot_);
   }
 
   /// Gives the oldest piece back and fetches the next one into its place.
@@ -90,7 +91,8 @@ class weight_ring {
   static constexpr int kPieceBytes = Policy::kPieceBytes;
   static constexpr int kStageBytes = Policy::kWarpRows * kPieceBytes;
   static constexpr unsigned kCopiesPerRow = kPieceBytes / 16;
-  static constexpr int kCopies = static_cast<int>(ceil_div(Policy::kWarpRows * kCopiesPerRow, kWarpSize));
+  static constexpr int kTotalCopies = Policy::kWarpRows * static_cast<int>(kCopiesPerRow);
+  static constexpr int kCopies = static_cast<int>(ceil_div(kTotalCopies, kWarpSize));
   /// For accesses of less than 16 bytes, the bytes of a row in two parts that neighbouring lanes share evenly, so that
   /// from one copy to the next a lane's addresses differ by a constant.
   static constexpr int kTailBytes = kPieceBytes / 9;
@@ -123,7 +125,7 @@ class weight_ring {
   /// Commits a group even when nothing is left, so that the count of groups in flight stays the number of stages.
   __device__ __forceinline__ void fetch_next(int slot) {
     if (!next_.done()) {
-      fetch(stages_ + slot * kStageBytes);
+      fetch(slot);
       source_ += Walk::kPieceStep * kPieceBytes;
       if (next_.advance()) find_source();
     }
@@ -135,7 +137,11 @@ class weight_ring {
               int64_t{next_.piece()} * kPieceBytes;
   }
 
-  __device__ __forceinline__ void fetch(uint8_t* stage) const {
+  __device__ __forceinline__ uint8_t* stage(int slot) const {
+    return arch::shared_memory() + stages_ + slot * kStageBytes;
+  }
+
+  __device__ __forceinline__ void fetch(int slot) const {
     constexpr int kBlocks = Policy::kPieceBlocks;
     const int blocks = arguments_.k_blocks - next_.piece() * kBlocks;
     const int length = (blocks < kBlocks ? blocks : kBlocks) * kWeightBlockBytes;
@@ -143,23 +149,25 @@ class weight_ring {
     if (access == 16) {
       // Rows that allow 16 bytes consist of whole pieces of 8 blocks. Lanes follow the bytes of a row without a break:
       // in two parts, sectors of 32 bytes would be asked for twice.
-      if (kBlocks > kPieceBlocks && blocks < kBlocks) return fetch_slowly<16>(stage, length);
+      if (kBlocks > kPieceBlocks && blocks < kBlocks) return fetch_slowly<16>(stage(slot), length);
 #pragma unroll
       for (int i = 0; i < kCopies; ++i) {
-        const int copy = i * kWarpSize + lane_;
-        if (copy < Policy::kWarpRows * static_cast<int>(kCopiesPerRow)) {
-          copy_or_zero<16>(stage + 16 * copy, source_ + offset_[i], true);
+        uint8_t* const to = arch::shared_memory() + lane_stages_ + slot * kStageBytes + i * kWarpSize * 16;
+        if ((i + 1) * kWarpSize <= kTotalCopies) {
+          copy_or_zero<16>(to, source_ + offset_[i], true);
+        } else {
+          copy_if<16>(i * kWarpSize + lane_ < kTotalCopies, to, source_ + offset_[i]);
         }
       }
       return;
     }
     if constexpr (kFastNarrow) {
-      if (access == 8) return fetch_rows<8>(stage, source_, length);
-      if (access == 4) return fetch_rows<4>(stage, source_, length);
+      if (access == 8) return fetch_rows<8>(stage(slot), source_, length);
+      if (access == 4) return fetch_rows<4>(stage(slot), source_, length);
     } else {
-      if (access >= 4) return fetch_slowly<4>(stage, length);
+      if (access >= 4) return fetch_slowly<4>(stage(slot), length);
     }
-    fetch_slowly<2>(stage, length);
+    fetch_slowly<2>(stage(slot), length);
   }
 
   template <int kAccess>
@@ -199,11 +207,12 @@ class weight_ring {
   }
 
   const gemm_arguments& arguments_;
-  uint8_t* stages_;
+  int stages_;
   const row_tiles<Policy>& tiles_;
   Walk next_;
   const uint8_t* source_;  ///< of the next piece
   int lane_;
+  int lane_stages_;  ///< where the lane's first copy goes
   int slot_ = 0;
   uint32_t offset_[kCopies];
   std::conditional_t<kFastNarrow, lane_shares, no_shares> narrow_;

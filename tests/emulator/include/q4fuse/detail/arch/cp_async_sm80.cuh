@@ -12,6 +12,12 @@ void cp_async(void* shared, const void* global, bool valid, site where = site::h
   q4fuse_emulator::device.async_copy<kBytes>(shared, global, valid, where);
 }
 
+template <int kBytes>
+void cp_async_if(bool wanted, void* shared, const void* global, site where = site::here()) {
+  static_assert(kBytes == 16, "the width that kernels need");
+  if (wanted) cp_async<kBytes>(shared, global, true, where);
+}
+
 template <int kRequired = 80>
 void cp_async_commit() {
   static_assert(kTargetHas<kRequired>, "cp.async.commit_group needs sm_80");
