@@ -59,9 +59,10 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
       return arch::shared_memory() + (quants ^ block * kQuantBlockBytes) + 16 * step * piece::kRowBytes;
     }
     __device__ __forceinline__ const uint8_t* scales_of(int block, int step) const {
-      const int row = block * 8 * kTokenTiles * 4;
+      constexpr int kFourBytes = 4 * kScaleBytes;
+      const int row = block * 8 * kTokenTiles * kScaleBytes;
       const int high = kSteps > 1 ? step ^ block / 4 : step;  // of the permutation
-      return arch::shared_memory() + (scales ^ block % 4 * 16) + row + high * 64;
+      return arch::shared_memory() + (scales ^ block % 4 * kFourBytes) + row + high * 4 * kFourBytes;
     }
   };
 
@@ -93,7 +94,10 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     step_dots result;
     uint32_t b[4];
     arch::load_matrix_x4(b, lane.quants_of(block, step));
-    result.d8 = arch::load_shared<float4>(lane.scales_of(block, step));
+    const uint2 d8 = arch::load_shared<uint2>(lane.scales_of(block, step));
+    const float2 low = arch::half2_to_float2(d8.x);
+    const float2 high = arch::half2_to_float2(d8.y);
+    result.d8 = {low.x, low.y, high.x, high.y};
     const uint32_t first[2] = {b[0], b[1]};
     const uint32_t second[2] = {b[2], b[3]};
     arch::mma_m16n8k32_s8(result.dot[0], w.a, first, kDotBias);

@@ -8,6 +8,7 @@
 
 #include <q4fuse/detail/arch/cluster_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/numeric.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
 #include <q4fuse/detail/epilogue/store.cuh>
@@ -34,10 +35,13 @@ struct round_split {
   __device__ __forceinline__ int begin(int warp) const {
     return work >= kWarps ? warp * work / kWarps : warp < work ? warp : work;
   }
-  /// The warp whose span an element of the sequence is in.
+  /// The warp whose span an element of the sequence is in: ((element + 1) * warps - 1) / work. Half of what would make
+  /// a difference is taken off instead, so that for all sequences that fit shared memory, far less than 2^17 elements,
+  /// the quotient stays further from integers than an approximate one is from it.
   __device__ __forceinline__ int owner(int element) const {
-    const auto warps = static_cast<unsigned>(work < kWarps ? work : kWarps);
-    return static_cast<int>(((static_cast<unsigned>(element) + 1) * warps - 1) / static_cast<unsigned>(work));
+    const float warps = arch::int_to_float_rn(work < kWarps ? work : kWarps);
+    const float dividend = arch::fma_rn(arch::int_to_float_rn(element + 1), warps, -0.5f);
+    return arch::float_to_int_rz(arch::mul_rn(dividend, arch::rcp_approx(arch::int_to_float_rn(work))));
   }
 };
 
@@ -130,51 +134,77 @@ class partial_sums {
     }
   }
 
-  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, in the order of k, and
-  /// stores them. `k_blocks` are those of all CTAs.
-  __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int k_blocks,
+  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, once `wait` says that all are
+  /// there, and stores them. `all_blocks` are the blocks of all CTAs.
+  template <class Wait>
+  __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int all_blocks,
                                                 const row_tiles<Policy>& tiles, int first, int count,
-                                                int64_t first_token, int tokens) const {
-    const int first_own = static_cast<int>(arch::cta_index() % Policy::kClusterK) * kTokenPairs * 2;
+                                                unsigned token_tile, int tokens, const Wait& wait) const {
+    static_assert(Policy::kThreads % kFours == 0, "a thread has the same rows and tokens of every row tile");
+    constexpr int kCtas = Policy::kClusterK;
+    // Loads on their way at once: one of every CTA, or some of the only one.
+    constexpr int kAhead = kCtas == 1 ? 4 : 1;
+    const int thread = arch::warp_index() * kWarpSize + arch::fresh_lane_index();
+    const int four = thread % kFours;
+    const int token = static_cast<int>(arch::cta_index() % kCtas) * kTokenPairs * 2 + four / 8 * 2;
+    const int row = four % 8;
+    const int rows = arguments.n < Policy::kWarpRows ? static_cast<int>(arguments.n) : Policy::kWarpRows;
+    const int fewest_pieces = static_cast<int>(ceil_div(all_blocks, kPieceBlocks)) / kCtas;  // some CTAs have one more
+    const round_split<Policy::kWarps> split_of_fewest{count * fewest_pieces};
+    const round_split<Policy::kWarps> split_of_more{count * (fewest_pieces + 1)};
+    int tile = token < tokens ? thread / kFours : count;
+    wait();
 #pragma unroll 1
-    for (int index = arch::thread_index(); index < count * kFours; index += Policy::kThreads) {
-      const int tile = index / kFours;
-      const int token = first_own + index % kFours / 8 * 2;
-      const int row = index % 8;
-      const int global_tile = tiles.first + (first + tile) * tiles.step;
-      if (token >= tokens) continue;
+    for (; tile < count; tile += Policy::kThreads / kFours) {
+      const slot_range fewest = slots_of(tile, split_of_fewest, fewest_pieces);
+      const slot_range more = kCtas > 1 ? slots_of(tile, split_of_more, fewest_pieces + 1) : fewest;
+      const int longest = fewest.count > more.count ? fewest.count : more.count;
       float4 sum{};
-      int known_pieces = 0;
-      int begin = 0;
-      int end = 0;
 #pragma unroll 1
-      for (int rank = 0; rank < Policy::kClusterK; ++rank) {
-        const int pieces =
-            pieces_before(rank + 1, Policy::kClusterK, k_blocks) - pieces_before(rank, Policy::kClusterK, k_blocks);
-        if (pieces == 0) continue;
-        if (pieces != known_pieces) {
-          known_pieces = pieces;
-          const round_split<Policy::kWarps> split{count * pieces};
-          begin = split.owner(tile * pieces);
-          end = split.owner((tile + 1) * pieces - 1) + 1;
+      for (int i = 0; i < longest; i += kAhead) {
+        float4 terms[kCtas * kAhead];
+#pragma unroll
+        for (int j = 0; j < kCtas * kAhead; ++j) {
+          const int cta = j / kAhead;
+          const int pieces = pieces_before(cta + 1, kCtas, all_blocks) - pieces_before(cta, kCtas, all_blocks);
+          const bool has_more = kCtas > 1 && pieces > fewest_pieces;
+          const int begin = has_more ? more.begin : fewest.begin;
+          const int slots = has_more ? more.count : fewest.count;
+          const int index = i + j % kAhead;
+          terms[j] = index < slots ? arch::load_shared<float4>(slot(cta, begin + index) + four) : float4{};
         }
-#pragma unroll 1
-        for (int warp = begin; warp < end; ++warp) {
-          sum = add(sum, arch::load_shared<float4>(slot(rank, warp + tile) + index % kFours));
-        }
+#pragma unroll
+        for (int j = 0; j < kCtas * kAhead; ++j) sum = add(sum, terms[j]);
       }
+      const int global_tile = tiles.first + (first + tile) * tiles.step;
+      const int foreign_rows = tiles.foreign_rows(global_tile);
       const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
+      // The first token is computed again: there is no register to keep it in beside the activations.
+      float* const y = arguments.y + (arch::fresh(token_tile) * Policy::kTileM + token) * arguments.ldy +
+                       tiles.first_row(global_tile) + row;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int sum_row = row + i / 2 * 8;
-        if (token + i % 2 < tokens && sum_row >= tiles.foreign_rows(global_tile)) {
-          store_output<dot>(arguments, first_token + token + i % 2, tiles.first_row(global_tile) + sum_row, sums[i]);
+        if (token + i % 2 < tokens && sum_row >= foreign_rows && sum_row < rows) {
+          arch::store_global<float>(y + i % 2 * arguments.ldy + i / 2 * 8, output<dot>(sums[i]));
         }
       }
     }
   }
 
  private:
+  /// Slots of a CTA that hold sums of a row tile, one for each warp that has part of it.
+  struct slot_range {
+    int begin;
+    int count;
+  };
+  /// Of a CTA that has `pieces` pieces of each row tile.
+  static __device__ __forceinline__ slot_range slots_of(int tile, const round_split<Policy::kWarps>& split,
+                                                        int pieces) {
+    if (pieces == 0) return {0, 0};
+    const int first_warp = split.owner(tile * pieces);
+    return {first_warp + tile, split.owner((tile + 1) * pieces - 1) + 1 - first_warp};
+  }
   __device__ __forceinline__ float4* slot(int rank, int index) const {
     return base_ + (rank * slots_ + index) * kFours;
   }
@@ -224,7 +254,8 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   const auto cluster = static_cast<unsigned>(arch::cta_index() / Policy::kClusterK);
   const auto token_tiles = static_cast<unsigned>(ceil_div(arguments.m, Policy::kTileM));
   const unsigned row_cluster = cluster / token_tiles;
-  const int64_t first_token = int64_t{cluster - row_cluster * token_tiles} * Policy::kTileM;
+  const unsigned token_tile = cluster - row_cluster * token_tiles;
+  const int64_t first_token = int64_t{token_tile} * Policy::kTileM;
   const int64_t tokens_left = arguments.m - first_token;
   const int tokens = tokens_left < Policy::kTileM ? static_cast<int>(tokens_left) : Policy::kTileM;
   const int warp = arch::warp_index();
@@ -312,8 +343,8 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
       ++span.tile;
     }
     if (!waited) barrier::wait_to_write();
-    barrier::wait_to_read();
-    partials.add_and_store(arguments, all_of_k.k_blocks, tiles, first, count, first_token, tokens);
+    partials.add_and_store(arguments, all_of_k.k_blocks, tiles, first, count, token_tile, tokens,
+                           [] { barrier::wait_to_read(); });
   }
 }
 

@@ -18,7 +18,8 @@ inline constexpr int kPieceBlocks = 8;
 inline constexpr int kWeightBlockBytes = 18;
 inline constexpr int kQ8_1BlockBytes = 36;   ///< a block of an activation tile for integer dots
 inline constexpr int kFp16BlockBytes = 64;   ///< and for FP16 ones
-inline constexpr int kQuantBlockBytes = 32;  ///< and where wgmma reads quants, their scales apart
+inline constexpr int kQuantBlockBytes = 32;  ///< and of quants alone, their scales apart
+inline constexpr int kScaleBytes = 2;        ///< a scale as the formats have it
 inline constexpr int kWeightPieceBytes = kPieceBlocks * kWeightBlockBytes;
 inline constexpr int kWarpSize = 32;
 
@@ -90,7 +91,7 @@ __host__ __device__ constexpr stream_k_layout make_stream_k_layout(int warps, in
   map.weights = 0;
   map.partials = map.weights + int64_t{warps} * stages * 16 * kWeightPieceBytes;
   map.activations = map.partials + (warps + round_tiles - 1) * tile_m * 16 * 4;
-  map.total = map.activations + pieces * tile_m * kPieceBlocks * kQ8_1BlockBytes;
+  map.total = map.activations + pieces * tile_m * kPieceBlocks * (kQuantBlockBytes + kScaleBytes);
   return map;
 }
 

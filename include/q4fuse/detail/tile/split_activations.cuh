@@ -2,8 +2,9 @@
 
 // Q8_1 rows as the tensor cores read them best: quants apart from their scales, piece by piece. Of every piece all
 // tokens' quants come first, 256 bytes each, in 16-byte units that are permuted within the row so that eight tokens are
-// read without a bank conflict; then the scales as FP32, block by block, in the order of scale_place(), their groups of
-// four permuted by block, so that those of eight blocks are stored without one.
+// read without a bank conflict; then the scales, block by block, in the order of scale_place(), their groups of four
+// permuted by block, so that those of eight blocks are stored without one. As halves: as floats they would be read by
+// twice as many accesses, and leave less room for partial sums.
 
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/numeric.cuh>
@@ -23,7 +24,7 @@ template <int kTokens>
 struct split_piece {
   static constexpr int kRowBytes = kPieceBlocks * kQuantBlockBytes;
   static constexpr int kScales = kTokens * kRowBytes;  ///< where they begin
-  static constexpr int kBytes = kScales + kTokens * kPieceBlocks * 4;
+  static constexpr int kBytes = kScales + kTokens * kPieceBlocks * kScaleBytes;
   static_assert(kBytes % kRowBytes == 0, "where pieces are aligned to rows, permuting is one operation on an offset");
 
   /// Of 16-byte unit `unit` of a token's row.
@@ -32,7 +33,7 @@ struct split_piece {
   }
   /// Of the scale at `place` of a block.
   static __device__ __forceinline__ int scale_offset(int block, int place) {
-    return kScales + block * kTokens * 4 + (place ^ block * 4 % (kTokens < 32 ? kTokens : 32)) * 4;
+    return kScales + (block * kTokens + (place ^ block * 4 % (kTokens < 32 ? kTokens : 32))) * kScaleBytes;
   }
 };
 
@@ -90,8 +91,7 @@ class split_activations {
         if (i > 0 && next.piece + group + i >= pieces) return;
         arch::store_shared<uint2>(quants + (group + i) * piece::kBytes, uint2{lanes[i].qs[0], lanes[i].qs[1]});
         if (part() == Portion::template scale_owner<kTogether>(i)) {
-          arch::store_shared<float>(scales + (group + i) * piece::kBytes,
-                                    arch::half_to_float(static_cast<uint16_t>(lanes[i].scale)));
+          arch::store_shared<uint16_t>(scales + (group + i) * piece::kBytes, static_cast<uint16_t>(lanes[i].scale));
         }
       }
     }
