@@ -20,7 +20,7 @@ enum class pipeline {
 enum class kernel_family {
   weight_bound,  ///< small m: the activations of all k stay in shared memory, warps stream weights through private
                  ///< rings
-  stream_k,      ///< tens of tokens: the same for a slice of k, and every warp takes an equal span of the weights
+  stream_k,      ///< up to tens of tokens: the same for a slice of k; every warp takes an equal span of the weights
   tile,          ///< larger m: weights and activations pass through shared memory stage by stage
   warpgroup,     ///< the same on sm_90a, where products run asynchronously and unpacking and conversion beside them
 };
@@ -95,7 +95,6 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::dp4a, 4, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 8, 2, 1, 8, 2},
@@ -104,6 +103,8 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 256, 16, 16, 1, 1, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2},
+    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 4},

@@ -18,7 +18,8 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// Sums of 16 rows x 8 * kTokenTiles tokens.
+/// Sums of 16 rows x 8 * kTokenTiles tokens. A step is two products, for which one load brings the activations: of two
+/// token tiles or, where there is one alone, of two blocks.
 template <int kTokenTiles>
 class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot {
  public:
@@ -38,11 +39,12 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
 
  private:
   using piece = split_piece<8 * kTokenTiles>;
-  static_assert(kTokenTiles % 2 == 0, "loads are of two token tiles");
-  static constexpr int kSteps = kTokenTiles / 2;  ///< of a block, two token tiles each
+  static_assert(kTokenTiles == 1 || kTokenTiles % 2 == 0, "two products a step");
+  static constexpr int kStepBlocks = kTokenTiles == 1 ? 2 : 1;
+  static constexpr int kSteps = kTokenTiles == 1 ? 1 : kTokenTiles / 2;  ///< with the same weights
 
   /// What a lane reads. Of the four matrices of a load, 8 tokens x 16 quants each, lanes 8i to 8i + 7 give the rows of
-  /// the i-th: two halves of a block for tokens 0 to 7, then for 8 to 15.
+  /// the i-th: two halves of a block for tokens 0 to 7, then for 8 to 15, or of the next block.
   struct lane_view {
     const uint8_t* weights;  ///< row lane / 4
     int quants;              ///< offset of the unit of block 0 in the row of the lane's token
@@ -50,9 +52,11 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
 
     __device__ __forceinline__ lane_view(const uint8_t* weight_piece, int activations)
         : weights(weight_piece + arch::lane_index() / 4 * kWeightPieceBytes),
-          quants(activations +
-                 piece::unit_offset(arch::lane_index() / 16 * 8 + arch::lane_index() % 8, arch::lane_index() / 8 % 2)),
+          quants(activations + piece::unit_offset(first_token() + arch::lane_index() % 8, first_unit())),
           scales(activations + piece::scale_offset(0, arch::lane_index() % 4 * 4)) {}
+
+    static __device__ __forceinline__ int first_token() { return kStepBlocks == 1 ? arch::lane_index() / 16 * 8 : 0; }
+    static __device__ __forceinline__ int first_unit() { return arch::lane_index() / 8 % (2 * kStepBlocks); }
 
     /// The units of a row are permuted by an exclusive or, and so are those of other blocks.
     __device__ __forceinline__ const uint8_t* quants_of(int block, int step) const {
@@ -61,26 +65,33 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     __device__ __forceinline__ const uint8_t* scales_of(int block, int step) const {
       constexpr int kFourBytes = 4 * kScaleBytes;
       const int row = block * 8 * kTokenTiles * kScaleBytes;
+      if constexpr (kStepBlocks == 2) return arch::shared_memory() + scales + row;
       const int high = kSteps > 1 ? step ^ block / 4 : step;  // of the permutation
       return arch::shared_memory() + (scales ^ block % 4 * kFourBytes) + row + high * 4 * kFourBytes;
     }
   };
 
-  struct block_weights {
-    uint32_t a[4];
-    weight_scale scale[2];
+  /// Weights of a step: of one block or two.
+  struct step_weights {
+    uint32_t a[kStepBlocks][4];
+    weight_scale scale[kStepBlocks][2];
   };
   template <int kBlock>
-  static __device__ __forceinline__ block_weights load_weights(const lane_view& lane, int pair) {
-    block_weights w;
+  static __device__ __forceinline__ void load_block(step_weights& w, int place, const lane_view& lane, int pair) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint8_t* const row = lane.weights + pair * kPairBytes + half * 8 * kWeightPieceBytes;
       const uint32_t quants = load_quants<kBlock>(row, arch::lane_index() % 4);
-      w.a[half] = low_nibbles_x16(quants);
-      w.a[half + 2] = high_nibbles_x16(quants);
-      w.scale[half] = make_weight_scale(load_weight_scale<kBlock>(row));
+      w.a[place][half] = low_nibbles_x16(quants);
+      w.a[place][half + 2] = high_nibbles_x16(quants);
+      w.scale[place][half] = make_weight_scale(load_weight_scale<kBlock>(row));
     }
+  }
+  /// Those from `block` on, counted from pair `pair` on.
+  static __device__ __forceinline__ step_weights load_weights(const lane_view& lane, int pair, int block) {
+    step_weights w;
+    if (block % 2 == 0) load_block<0>(w, 0, lane, pair + block / 2);
+    if (kStepBlocks == 2 || block % 2 == 1) load_block<1>(w, kStepBlocks - 1, lane, pair + block / 2);
     return w;
   }
 
@@ -89,7 +100,7 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     int dot[2][4];
     float4 d8;
   };
-  static __device__ __forceinline__ step_dots multiply(const lane_view& lane, const block_weights& w, int block,
+  static __device__ __forceinline__ step_dots multiply(const lane_view& lane, const step_weights& w, int block,
                                                        int step) {
     step_dots result;
     uint32_t b[4];
@@ -100,28 +111,30 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     result.d8 = {low.x, low.y, high.x, high.y};
     const uint32_t first[2] = {b[0], b[1]};
     const uint32_t second[2] = {b[2], b[3]};
-    arch::mma_m16n8k32_s8(result.dot[0], w.a, first, kDotBias);
-    arch::mma_m16n8k32_s8(result.dot[1], w.a, second, kDotBias);
+    arch::mma_m16n8k32_s8(result.dot[0], w.a[0], first, kDotBias);
+    arch::mma_m16n8k32_s8(result.dot[1], w.a[kStepBlocks - 1], second, kDotBias);
     return result;
   }
 
   /// Elements are visited row by row, then token by token: neighbours share a scale, which is then read once.
-  __device__ __forceinline__ void scale(const step_dots& dots, const block_weights& w, int step) {
+  __device__ __forceinline__ void scale(const step_dots& dots, const step_weights& w, int step) {
     const float d8[4] = {dots.d8.x, dots.d8.y, dots.d8.z, dots.d8.w};
     float product[2][4];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
 #pragma unroll
-      for (int token = 0; token < 4; ++token) {
-        product[half][token] = scale_by_weight(dots.dot[token / 2][2 * half + token % 2], w.scale[half]);
+      for (int i = 0; i < 4; ++i) {
+        const weight_scale& d4 = w.scale[i / 2 * (kStepBlocks - 1)][half];
+        product[half][i] = scale_by_weight(dots.dot[i / 2][2 * half + i % 2], d4);
       }
     }
 #pragma unroll
-    for (int token = 0; token < 4; ++token) {
+    for (int i = 0; i < 4; ++i) {
+      const int token_tile = kStepBlocks == 1 ? 2 * step + i / 2 : 0;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float& sum = this->sums_[0][2 * step + token / 2][2 * half + token % 2];
-        sum = arch::fma_rn(product[half][token], d8[token], sum);
+        float& sum = this->sums_[0][token_tile][2 * half + i % 2];
+        sum = arch::fma_rn(product[half][i], d8[i], sum);
       }
     }
   }
@@ -129,20 +142,19 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
   /// Adds kBlocks blocks from that pair on. The products of a step run while those of the step before it are scaled.
   template <int kBlocks>
   __device__ __forceinline__ void add_blocks(const lane_view& lane, int pair) {
-    block_weights w[2];
+    constexpr int kAllSteps = kBlocks / kStepBlocks * kSteps;
+    step_weights w[2];
     step_dots dots[2];
-    w[0] = load_weights<0>(lane, pair);
+    w[0] = load_weights(lane, pair, 0);
     dots[0] = multiply(lane, w[0], 2 * pair, 0);
 #pragma unroll
-    for (int s = 0; s < kBlocks * kSteps; ++s) {
+    for (int s = 0; s < kAllSteps; ++s) {
       const int next = s + 1;
-      const int block = next / kSteps;
-      if (next < kBlocks * kSteps) {
-        if (next % kSteps == 0) {
-          w[block % 2] =
-              block % 2 == 0 ? load_weights<0>(lane, pair + block / 2) : load_weights<1>(lane, pair + block / 2);
-        }
-        dots[next % 2] = multiply(lane, w[block % 2], 2 * pair + block, next % kSteps);
+      const int next_weights = next / kSteps;
+      if (next < kAllSteps) {
+        const int block = next_weights * kStepBlocks;
+        if (next % kSteps == 0) w[next_weights % 2] = load_weights(lane, pair, block);
+        dots[next % 2] = multiply(lane, w[next_weights % 2], 2 * pair + block, next % kSteps);
       }
       scale(dots[s % 2], w[s / kSteps % 2], s % kSteps);
     }

@@ -134,8 +134,8 @@ class partial_sums {
     }
   }
 
-  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, once `wait` says that all are
-  /// there, and stores them. `all_blocks` are the blocks of all CTAs.
+  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, when `wait` has waited for
+  /// them, and stores them. `all_blocks` are the blocks of all CTAs.
   template <class Wait>
   __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int all_blocks,
                                                 const row_tiles<Policy>& tiles, int first, int count,
@@ -267,7 +267,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
   using provider = split_activations<portion, Policy::kThreads, Policy::kTileM>;
   provider batch(arguments.x, first_token, arguments.k_blocks);
   provider next(arguments.x, first_token, arguments.k_blocks);
-  typename provider::cursor stores{pieces > 0 ? warp : Policy::kTileM, 0};
+  typename provider::cursor stores = provider::first(warp, pieces);
   typename provider::cursor loads = stores;
   const auto load_next = [&](provider& target) {
     if (loads.token >= tokens) return;

@@ -92,31 +92,39 @@ constexpr stream_k_grid make_stream_k_grid(const kernel_config& config, const ge
   return {row_clusters, tiles, round_tiles, bytes(round_tiles)};
 }
 
-/// Microseconds of a stream-K kernel, nearly always within 20 % of what was measured on an H100: its CTA's activations,
-/// of which a warp takes whole tokens; partial sums of its row tiles; and the slower of its pieces and the memory. As
-/// often as clusters do not run at once.
+/// Microseconds of a stream-K kernel, nearly always within 15 % of what was measured on an H100: its CTA's activations,
+/// of which a warp takes whole tokens; partial sums of its row tiles, and their exchange in each round; and the slower
+/// of its pieces and the memory, or the L2, from which each further tile of tokens reads all weights. As often as
+/// clusters do not run at once.
 constexpr double stream_k_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
                                pipeline source) {
   const stream_k_grid grid = make_stream_k_grid(config, shape, device);
   const int64_t token_tiles = ceil_div(shape.m, config.tile_m);
   const int64_t pieces = ceil_div(ceil_div(shape.k / kBlockSize, kPieceBlocks), config.cluster_k);
-  const int64_t warp_pieces = ceil_div(grid.cluster_tiles * pieces, config.warps());
-  const bool few = config.tile_m <= 16;
-  const double piece = (few ? 0.087 : 0.122) + by_row_alignment{0.0, 0.07, 0.07, 0.17}.of(shape);
+  const int64_t whole_rounds = grid.cluster_tiles / grid.round_tiles;
+  const int64_t last_tiles = grid.cluster_tiles % grid.round_tiles;
+  const int64_t warp_pieces = whole_rounds * ceil_div(grid.round_tiles * pieces, config.warps()) +
+                              ceil_div(last_tiles * pieces, config.warps());
+  const int64_t rounds = whole_rounds + (last_tiles > 0 ? 1 : 0);
+  const stream_k_times times = find_times(kStreamKTimes, config);
+  const double piece = times.piece + by_row_alignment{0.0, 0.03, 0.03, 0.17}.of(shape);
   // The loop of the kernels that quantize is compiled for fewer registers.
-  const double loop = source == pipeline::fused ? 1.045 : 1.0;
+  const double loop = source == pipeline::fused ? 1.02 : 1.0;
   const double compute = static_cast<double>(warp_pieces * config.warps()) * piece * loop;
-  const double memory = weight_memory_time(shape, device);
-  const double sums = static_cast<double>(grid.cluster_tiles) * (few ? 0.08 : 0.155);
-  const int64_t tokens = round_up(shape.m < config.tile_m ? shape.m : config.tile_m, config.warps());
+  const double memory = weight_memory_time(shape, device) * (1.0 + 0.4 * static_cast<double>(token_tiles - 1));
+  const double sums = static_cast<double>(grid.cluster_tiles) * times.sums + 1.3 * static_cast<double>(rounds);
   // Quantizing hides behind the first weights where a warp has one token, and all of it on its way at once.
-  const bool hidden = shape.m <= config.warps() && pieces <= 16;
-  const double element = source == pipeline::separate ? 45e-6 : 80e-6;
-  const double latency = config.cluster_k == 1 ? 0.5e-3 : 0.7e-3;
-  const double of_k = source == pipeline::fused && hidden ? latency + 25e-6 * static_cast<double>(shape.m)
-                                                          : element * static_cast<double>(tokens);
+  const bool hidden =
+      source == pipeline::fused && (config.tile_m < config.warps() || (shape.m <= config.warps() && pieces <= 16));
+  const int64_t tokens = shape.m < config.tile_m ? shape.m : config.tile_m;
+  const auto whole_tokens =
+      static_cast<double>(round_up(tokens, config.tile_m < config.warps() ? config.tile_m : config.warps()));
+  const double of_k = hidden ? (config.cluster_k == 1 ? times.hidden_k_alone : times.hidden_k_cluster) +
+                                   times.hidden_element * static_cast<double>(tokens)
+                             : (source == pipeline::fused ? times.element_fused : times.element) * whole_tokens;
   const double activations = of_k * static_cast<double>(shape.k) / config.cluster_k;
-  const double fixed = config.cluster_k == 1 ? 2.0 : 3.3 + 0.04 * config.cluster_k;
+  // Q8_1 rows have just been written, FP16 ones may have to come from the memory.
+  const double fixed = (config.cluster_k == 1 ? 1.2 : 2.4) + (source == pipeline::fused ? 0.3 : 0.0);
   const auto waves =
       static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
   return waves * (fixed + activations + sums + (compute > memory ? compute : memory));

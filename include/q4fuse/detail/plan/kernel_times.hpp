@@ -46,7 +46,6 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45, 0.88},
-    {dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 3.07, 0.0785, 0.67, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 32, 16, 1, 2.62, 0.1065, 0.64, 0.88},
@@ -54,6 +53,27 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 2.75, 0.1145, 1.08, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 2.23, 0.0745, 0.48, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 256, 16, 1, 2.94, 0.0945, 0.49, 0.88},
+};
+
+/// Microseconds of a stream-K kernel: for a piece of a row tile, by the throughput of a multiprocessor, and for its
+/// sums; for an element of the tile and slice of activations, from Q8_1 or fused; and where quantizing hides behind the
+/// first weights, for an element of k, alone or in a cluster, and of X.
+struct stream_k_times {
+  int tile_m;
+  double piece;
+  double sums;
+  double element;
+  double element_fused;
+  double hidden_k_alone;
+  double hidden_k_cluster;
+  double hidden_element;
+  constexpr bool of(const kernel_config& config) const { return tile_m == config.tile_m; }
+};
+
+inline constexpr stream_k_times kStreamKTimes[] = {
+    {8, 0.071, 0.052, 24e-6, 56e-6, 0.24e-3, 0.1e-3, 28e-6},
+    {16, 0.088, 0.049, 29e-6, 56e-6, 0.46e-3, 0.59e-3, 14e-6},
+    {32, 0.123, 0.09, 39e-6, 56e-6, 0.49e-3, 0.49e-3, 56e-6},  // those without a cluster do not exist
 };
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for

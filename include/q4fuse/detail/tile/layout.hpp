@@ -76,6 +76,12 @@ __host__ __device__ constexpr weight_bound_layout make_weight_bound_layout(int w
   return map;
 }
 
+/// A piece of the activations of `tokens` tokens, quants and then scales, as a whole number of rows of quants.
+__host__ __device__ constexpr int split_piece_bytes(int tokens) {
+  return static_cast<int>(
+      round_up(tokens * kPieceBlocks * (kQuantBlockBytes + kScaleBytes), kPieceBlocks * kQuantBlockBytes));
+}
+
 struct stream_k_layout {
   int64_t weights;      ///< one private ring of stages per warp
   int64_t partials;     ///< sums of row tiles that a warp leaves: one more than warps for every row tile but the first
@@ -91,7 +97,7 @@ __host__ __device__ constexpr stream_k_layout make_stream_k_layout(int warps, in
   map.weights = 0;
   map.partials = map.weights + int64_t{warps} * stages * 16 * kWeightPieceBytes;
   map.activations = map.partials + (warps + round_tiles - 1) * tile_m * 16 * 4;
-  map.total = map.activations + pieces * tile_m * kPieceBlocks * (kQuantBlockBytes + kScaleBytes);
+  map.total = map.activations + pieces * split_piece_bytes(tile_m);
   return map;
 }
 

@@ -24,25 +24,28 @@ template <int kTokens>
 struct split_piece {
   static constexpr int kRowBytes = kPieceBlocks * kQuantBlockBytes;
   static constexpr int kScales = kTokens * kRowBytes;  ///< where they begin
-  static constexpr int kBytes = kScales + kTokens * kPieceBlocks * kScaleBytes;
+  static constexpr int kBytes = split_piece_bytes(kTokens);
   static_assert(kBytes % kRowBytes == 0, "where pieces are aligned to rows, permuting is one operation on an offset");
 
   /// Of 16-byte unit `unit` of a token's row.
   static __device__ __forceinline__ int unit_offset(int token, int unit) {
     return token * kRowBytes + (unit ^ token % 8) * 16;
   }
-  /// Of the scale at `place` of a block.
+  /// Of the scale at `place` of a block. Those of eight tokens are read for two blocks at once.
   static __device__ __forceinline__ int scale_offset(int block, int place) {
+    if constexpr (kTokens == 8) return kScales + (block / 2 * 16 + block % 2 * 2 + place) * kScaleBytes;
     return kScales + (block * kTokens + (place ^ block * 4 % (kTokens < 32 ? kTokens : 32))) * kScaleBytes;
   }
 };
 
-/// Fills split pieces from rows of global memory. A warp takes every kWarps-th token, some pieces of it at a time, a
-/// lane always the same eight elements of a piece. What lies beyond k becomes zeros, and so do tokens that do not
-/// exist.
+/// Fills split pieces from rows of global memory. A warp takes every kWarps-th token, or shares one with others, some
+/// pieces of it at a time, a lane always the same eight elements of a piece. What lies beyond k becomes zeros, and so
+/// do tokens that do not exist.
 template <class Portion, int kThreads, int kTokens>
 class split_activations {
  public:
+  static constexpr int kWarps = kThreads / kWarpSize;
+  static constexpr int kWarpsPerToken = kWarps > kTokens ? kWarps / kTokens : 1;
   /// Pieces that a warp loads at once: as many as fit the registers.
   static constexpr int kBatch = arch::kTargetHas<90> || sizeof(typename Portion::type) <= 12 ? 8 : 4;
 
@@ -51,13 +54,19 @@ class split_activations {
     int token;
     int piece;
     __device__ __forceinline__ void advance(int pieces) {
-      piece += kBatch;
+      piece += kWarpsPerToken * kBatch;
       if (piece >= pieces) {
         piece = 0;
         token += kWarps;
       }
     }
   };
+  /// Those that are a warp's first; no token where there are none.
+  static __device__ __forceinline__ cursor first(int warp, int pieces) {
+    if constexpr (kWarpsPerToken == 1) return {pieces > 0 ? warp : kTokens, 0};
+    const int piece = warp / kTokens * kBatch;
+    return {piece < pieces ? warp % kTokens : kTokens, piece};
+  }
 
   __device__ __forceinline__ split_activations(const row_source& source, int64_t first_token, int k_blocks)
       : source_(source),
@@ -98,7 +107,6 @@ class split_activations {
   }
 
  private:
-  static constexpr int kWarps = kThreads / kWarpSize;
   static __device__ __forceinline__ int block() { return arch::lane_index() / kLanesPerBlock; }
   static __device__ __forceinline__ int part() { return arch::lane_index() % kLanesPerBlock; }
 
