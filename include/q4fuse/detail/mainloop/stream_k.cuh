@@ -35,9 +35,9 @@ struct round_split {
   __device__ __forceinline__ int begin(int warp) const {
     return work >= kWarps ? warp * work / kWarps : warp < work ? warp : work;
   }
-  /// The warp whose span an element of the sequence is in: ((element + 1) * warps - 1) / work. Half of what would make
-  /// a difference is taken off instead, so that for all sequences that fit shared memory, far less than 2^17 elements,
-  /// the quotient stays further from integers than an approximate one is from it.
+  /// The warp whose span an element of the sequence is in: ((element + 1) * warps - 1) / work, rounded down. With 0.5
+  /// in place of 1 that is the same, and no quotient is nearer to an integer than 0.5 / work: an approximate one will
+  /// do for less than 2^17 elements, and the pieces and sums of so many do not fit shared memory.
   __device__ __forceinline__ int owner(int element) const {
     const float warps = arch::int_to_float_rn(work < kWarps ? work : kWarps);
     const float dividend = arch::fma_rn(arch::int_to_float_rn(element + 1), warps, -0.5f);
@@ -134,8 +134,8 @@ class partial_sums {
     }
   }
 
-  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens, when `wait` has waited for
-  /// them, and stores them. `all_blocks` are the blocks of all CTAs.
+  /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens and stores them. `wait` waits
+  /// for them: what does not depend on them is computed before. `all_blocks` are the blocks of all CTAs.
   template <class Wait>
   __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int all_blocks,
                                                 const row_tiles<Policy>& tiles, int first, int count,
