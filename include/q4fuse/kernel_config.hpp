@@ -93,7 +93,6 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 2, 16, 1, 1, 3},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 4, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 16, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::dp4a, 4, 8, 1, 1, 4, 2},

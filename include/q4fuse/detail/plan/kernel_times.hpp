@@ -44,7 +44,6 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29, 0.78},
     {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76, 0.78},  // not in code for sm_90a: in proportion, not measured
     {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42, 0.88},
-    {dot_instruction::mma_m16n8k32_s8, 32, 16, 1, 2.81, 0.102, 0.62, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5, 0.88},
