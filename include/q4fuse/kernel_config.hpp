@@ -105,7 +105,6 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
-    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 4},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 4},
