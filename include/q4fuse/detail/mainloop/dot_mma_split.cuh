@@ -52,11 +52,11 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
 
     __device__ __forceinline__ lane_view(const uint8_t* weight_piece, int activations)
         : weights(weight_piece + arch::lane_index() / 4 * kWeightPieceBytes),
-          quants(activations + piece::unit_offset(first_token() + arch::lane_index() % 8, first_unit())),
+          quants(activations + piece::unit_offset(load_token() + arch::lane_index() % 8, load_unit())),
           scales(activations + piece::scale_offset(0, arch::lane_index() % 4 * 4)) {}
 
-    static __device__ __forceinline__ int first_token() { return kStepBlocks == 1 ? arch::lane_index() / 16 * 8 : 0; }
-    static __device__ __forceinline__ int first_unit() { return arch::lane_index() / 8 % (2 * kStepBlocks); }
+    static __device__ __forceinline__ int load_token() { return kStepBlocks == 1 ? arch::lane_index() / 16 * 8 : 0; }
+    static __device__ __forceinline__ int load_unit() { return arch::lane_index() / 8 % (2 * kStepBlocks); }
 
     /// The units of a row are permuted by an exclusive or, and so are those of other blocks.
     __device__ __forceinline__ const uint8_t* quants_of(int block, int step) const {

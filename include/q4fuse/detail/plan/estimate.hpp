@@ -109,7 +109,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const stream_k_times times = find_times(kStreamKTimes, config);
   const double piece = times.piece + by_row_alignment{0.0, 0.03, 0.03, 0.17}.of(shape);
   // The loop of the kernels that quantize is compiled for fewer registers.
-  const double loop = source == pipeline::fused ? 1.02 : 1.0;
+  const double loop = source == pipeline::fused ? 1.055 : 1.0;
   const double compute = static_cast<double>(warp_pieces * config.warps()) * piece * loop;
   const double memory = weight_memory_time(shape, device) * (1.0 + 0.4 * static_cast<double>(token_tiles - 1));
   const double sums = static_cast<double>(grid.cluster_tiles) * times.sums + 1.3 * static_cast<double>(rounds);
@@ -121,7 +121,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
       static_cast<double>(round_up(tokens, config.tile_m < config.warps() ? config.tile_m : config.warps()));
   const double of_k = hidden ? (config.cluster_k == 1 ? times.hidden_k_alone : times.hidden_k_cluster) +
                                    times.hidden_element * static_cast<double>(tokens)
-                             : (source == pipeline::fused ? times.element_fused : times.element) * whole_tokens;
+                             : (source == pipeline::fused ? 56e-6 : times.element) * whole_tokens;
   const double activations = of_k * static_cast<double>(shape.k) / config.cluster_k;
   // Q8_1 rows have just been written, FP16 ones may have to come from the memory.
   const double fixed = (config.cluster_k == 1 ? 1.2 : 2.4) + (source == pipeline::fused ? 0.3 : 0.0);

@@ -55,14 +55,13 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
 };
 
 /// Microseconds of a stream-K kernel: for a piece of a row tile, by the throughput of a multiprocessor, and for its
-/// sums; for an element of the tile and slice of activations, from Q8_1 or fused; and where quantizing hides behind the
-/// first weights, for an element of k, alone or in a cluster, and of X.
+/// sums; for an element of the tile and slice of activations, from Q8_1; and where quantizing hides behind the first
+/// weights, for an element of k, alone or in a cluster, and of X.
 struct stream_k_times {
   int tile_m;
   double piece;
   double sums;
   double element;
-  double element_fused;
   double hidden_k_alone;
   double hidden_k_cluster;
   double hidden_element;
@@ -70,9 +69,9 @@ struct stream_k_times {
 };
 
 inline constexpr stream_k_times kStreamKTimes[] = {
-    {8, 0.071, 0.052, 24e-6, 56e-6, 0.24e-3, 0.1e-3, 28e-6},
-    {16, 0.088, 0.049, 29e-6, 56e-6, 0.46e-3, 0.59e-3, 14e-6},
-    {32, 0.123, 0.09, 39e-6, 56e-6, 0.49e-3, 0.49e-3, 56e-6},  // those without a cluster do not exist
+    {8, 0.071, 0.052, 24e-6, 0.24e-3, 0.1e-3, 28e-6},
+    {16, 0.088, 0.049, 29e-6, 0.46e-3, 0.59e-3, 14e-6},
+    {32, 0.123, 0.09, 39e-6, 0.49e-3, 0.49e-3, 56e-6},  // those without a cluster do not exist
 };
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for

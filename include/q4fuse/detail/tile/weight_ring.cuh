@@ -212,7 +212,7 @@ class weight_ring {
   Walk next_;
   const uint8_t* source_;  ///< of the next piece
   int lane_;
-  int lane_stages_;  ///< where the lane's first copy goes
+  int lane_stages_;  ///< where the lane's first copy goes: kept, because copies then differ by constants
   int slot_ = 0;
   uint32_t offset_[kCopies];
   std::conditional_t<kFastNarrow, lane_shares, no_shares> narrow_;
