@@ -109,7 +109,7 @@ constexpr double stream_k_time(const kernel_config& config, const gemm_shape& sh
   const stream_k_times times = find_times(kStreamKTimes, config);
   const double piece = times.piece + by_row_alignment{0.0, 0.03, 0.03, 0.17}.of(shape);
   // The loop of the kernels that quantize is compiled for fewer registers.
-  const double loop = source == pipeline::fused ? 1.055 : 1.0;
+  const double loop = source == pipeline::fused ? 1.035 : 1.0;
   const double compute = static_cast<double>(warp_pieces * config.warps()) * piece * loop;
   const double memory = weight_memory_time(shape, device) * (1.0 + 0.4 * static_cast<double>(token_tiles - 1));
   const double sums = static_cast<double>(grid.cluster_tiles) * times.sums + 1.3 * static_cast<double>(rounds);
@@ -223,7 +223,7 @@ constexpr double tile_time(const kernel_config& config, const gemm_shape& shape,
   const double dots = (config.instruction == dot_instruction::dp4a ? 4.0 : 1.0) * config.tile_n * config.tile_m;
   const double activations = activation_time(source, math) * config.tile_m / config.warps();
   const double copies = by_row_alignment{1.0, 1.1, 1.2, 1.75}.of(shape);
-  return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000237 * dots + 0.41 + activations) * copies;
+  return 4.2 + rounds_of_ctas(config, shape, device) * pieces * (0.000255 * dots + 0.41 + activations) * copies;
 }
 
 constexpr warpgroup_tile_time warpgroup_tile_times(const kernel_config& config, pipeline source, math_mode math) {
