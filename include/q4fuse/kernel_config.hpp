@@ -21,6 +21,7 @@ enum class kernel_family {
   weight_bound,  ///< small m: the activations of all k stay in shared memory, warps stream weights through private
                  ///< rings
   stream_k,      ///< up to tens of tokens: the same for a slice of k; every warp takes an equal span of the weights
+  sliced_k,      ///< some tokens, k up to 4096: the activations of a warp's piece of k stay in its registers
   tile,          ///< larger m: weights and activations pass through shared memory stage by stage
   warpgroup,     ///< the same on sm_90a, where products run asynchronously and unpacking and conversion beside them
 };
@@ -61,11 +62,11 @@ struct kernel_config {
   int tile_m;   ///< tokens per CTA tile
   int warps_n;  ///< warps along n
   int warps_m;  ///< warps along m
-  /// Warps along k, their sums added in a fixed order; in the stream-K family along rows, too. In the warpgroup family
-  /// they take turns, piece by piece.
+  /// Warps along k, their sums added in a fixed order; in the stream-K family along rows, too, and in the sliced-K
+  /// family where k has fewer pieces. In the warpgroup family they take turns, piece by piece.
   int warps_k;
-  /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound and stream-K
-  /// families, else per CTA.
+  /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound, stream-K and
+  /// sliced-K families, else per CTA.
   int stages;
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
@@ -92,7 +93,6 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::dp4a, 32, 2, 8, 1, 1, 4},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 2, 16, 1, 1, 3},
     {kernel_family::weight_bound, dot_instruction::dp4a, 64, 4, 16, 1, 1, 2},
-    {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 32, 8, 2, 1, 8, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 256, 16, 16, 1, 1, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::dp4a, 4, 8, 1, 1, 4, 2},
@@ -102,13 +102,14 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 32, 16, 2, 1, 8, 2, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 16, 8, 1, 1, 4, 2},
     {kernel_family::weight_bound, dot_instruction::mma_m16n8k16_f16, 256, 16, 16, 1, 1, 2},
-    {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2, 4},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 2},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 4},
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 8},
+    {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2},
+    {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 3, 2},
@@ -217,7 +218,7 @@ constexpr int activation_stages(const kernel_config& config) {
 
 }  // namespace detail
 
-/// Bytes of shared memory that a kernel needs for a shape. A stream-K kernel takes more where there is more.
+/// Bytes of shared memory that a kernel needs for a shape. Stream-K and sliced-K kernels take more where there is more.
 Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config, const gemm_shape& shape) {
   const int block_bytes = detail::activation_block_bytes(config.instruction);
   if (config.family == kernel_family::tile) {
@@ -229,6 +230,9 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
     return detail::make_stream_k_layout(config.warps(), config.stages, config.tile_m, shape.k / kBlockSize,
                                         config.cluster_k, 1)
         .total;
+  }
+  if (config.family == kernel_family::sliced_k) {
+    return detail::make_sliced_k_layout(config.warps(), config.stages, config.tile_m, config.warps()).total;
   }
   if (config.family == kernel_family::warpgroup) {
     return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.warps_k,
@@ -282,6 +286,11 @@ Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math)
 
 /// Whether a kernel can run a shape on a device.
 Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
+  // A warp holds one piece of the activations.
+  if (config.family == kernel_family::sliced_k &&
+      shape.k > int64_t{config.warps()} * detail::kPieceBlocks * kBlockSize) {
+    return false;
+  }
   return has_instruction(device, config) && shared_memory_bytes(config, shape) <= device.shared_memory_per_block;
 }
 
@@ -292,6 +301,7 @@ Q4FUSE_HIDDEN constexpr const char* to_string(kernel_family value) {
   switch (value) {
     case kernel_family::weight_bound: return "weight_bound";
     case kernel_family::stream_k: return "stream_k";
+    case kernel_family::sliced_k: return "sliced_k";
     case kernel_family::tile: return "tile";
     case kernel_family::warpgroup: return "warpgroup";
   }

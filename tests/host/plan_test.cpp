@@ -168,6 +168,20 @@ TEST(plan, every_stream_k_kernel_has_its_times) {
   }
 }
 
+TEST(plan, every_sliced_k_kernel_has_its_times) {
+  const auto& table = q4fuse::detail::kSlicedKTimes;
+  for (const kernel_config& config : kKernelConfigs) {
+    if (config.family != kernel_family::sliced_k) continue;
+    for (const pipeline source : {pipeline::fused, pipeline::separate}) {
+      EXPECT_EQ(std::count_if(std::begin(table), std::end(table),
+                              [&](const auto& times) { return times.of(config, source); }),
+                1)
+          << to_string(config);
+      EXPECT_GT(q4fuse::detail::find_times(table, config, source).piece, 0.0) << to_string(config);
+    }
+  }
+}
+
 TEST(plan, every_wgmma_kernel_has_measured_times) {
   using q4fuse::detail::warpgroup_tile_times;
   int measured = 0;
@@ -442,7 +456,9 @@ TEST(plan, weights_are_read_for_several_tiles_of_tokens_where_that_costs_less_th
 TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
   for (const int64_t k : {64, 256, 576}) {
     for (const int64_t m : {1, 2, 8, 16}) {
-      EXPECT_EQ(plan({m, 151936, k}, kH100, pipeline::fused).config.warps_k, 1) << "m=" << m << " k=" << k;
+      const kernel_config config = plan({m, 151936, k}, kH100, pipeline::fused).config;
+      const bool one_piece = config.family == kernel_family::sliced_k && q4fuse::detail::warps_of_row_tile(k / 32) == 1;
+      EXPECT_TRUE(config.warps_k == 1 || one_piece) << "m=" << m << " k=" << k << ' ' << to_string(config);
     }
   }
   // Rows fewer than warps: splitting k is all the parallelism there is.
@@ -450,13 +466,14 @@ TEST(plan, no_warp_is_without_a_piece_where_rows_are_short_and_many) {
 }
 
 // Rows of an odd number of blocks are aligned to 2 bytes: of the kernels for few tokens those of the weight-bound
-// family take two to four times as long as stream-K kernels, of the others those of the warpgroup family longer than
-// tiles.
+// family take two to four times as long as those that slice or stream k, of the others those of the warpgroup family
+// longer than tiles.
 TEST(plan, rows_aligned_to_two_bytes_have_kernels_that_can_copy_them) {
   for (const int64_t k : {1056, 4128, 5472, 7392}) {
     for (const pipeline source : {pipeline::fused, pipeline::separate}) {
       for (const int64_t m : {1, 2, 4, 8, 16}) {
-        EXPECT_EQ(plan({m, 4096, k}, kH100, source).config.family, kernel_family::stream_k) << "m=" << m << " k=" << k;
+        const kernel_family family = plan({m, 4096, k}, kH100, source).config.family;
+        EXPECT_TRUE(family == kernel_family::stream_k || family == kernel_family::sliced_k) << "m=" << m << " k=" << k;
       }
       for (const int64_t m : {512, 2048}) {
         EXPECT_NE(plan({m, 4096, k}, kH100, source).config.family, kernel_family::warpgroup) << "m=" << m << " k=" << k;
@@ -491,22 +508,35 @@ TEST(plan, empty_shapes_have_a_plan_too) {
   }
 }
 
-// What a stream-K kernel is launched with: CTAs for all rows, sums of all row tiles of a round, within the limit.
-TEST(plan, stream_k_kernels_cover_all_rows_within_shared_memory) {
+// What a stream-K or sliced-K kernel is launched with: CTAs for all rows, sums of all row tiles of a round, within the
+// limit; where groups of warps take row tiles in turn, rounds of whole turns, or all of them.
+TEST(plan, kernels_that_work_in_rounds_cover_all_rows_within_shared_memory) {
   for (const kernel_config& config : kKernelConfigs) {
-    if (config.family != kernel_family::stream_k) continue;
+    const bool sliced = config.family == kernel_family::sliced_k;
+    if (config.family != kernel_family::stream_k && !sliced) continue;
     for (const known_device& device : kDevices) {
       for (const gemm_shape& shape : many_shapes()) {
         if (!can_run(config, shape, device.info)) continue;
-        const auto grid = q4fuse::detail::make_stream_k_grid(config, shape, device.info);
+        const auto grid = q4fuse::detail::make_rounds_grid(config, shape, device.info);
         EXPECT_GE(grid.row_clusters * grid.cluster_tiles * config.tile_n, shape.n) << describe(shape);
         EXPECT_LT(grid.row_clusters * (grid.cluster_tiles - 1) * config.tile_n, shape.n > 0 ? shape.n : 1)
             << describe(shape);
         EXPECT_GE(grid.round_tiles, 1) << describe(shape);
         EXPECT_LE(grid.round_tiles, grid.cluster_tiles) << describe(shape);
         EXPECT_LE(grid.shared_bytes, device.info.shared_memory_per_block) << describe(shape);
+        const int groups = sliced ? q4fuse::detail::row_tile_groups(config.warps(), shape.k / 32) : 1;
+        EXPECT_TRUE(grid.round_tiles % groups == 0 || grid.round_tiles == grid.cluster_tiles) << describe(shape);
       }
     }
+  }
+}
+
+// A warp holds the activations of one piece of k.
+TEST(plan, sliced_k_kernels_run_as_many_pieces_as_warps) {
+  for (const kernel_config& config : kKernelConfigs) {
+    if (config.family != kernel_family::sliced_k) continue;
+    EXPECT_TRUE(can_run(config, {1, 1, 256 * config.warps()}, kH100)) << to_string(config);
+    EXPECT_FALSE(can_run(config, {1, 1, 256 * config.warps() + 32}, kH100)) << to_string(config);
   }
 }
 

@@ -35,6 +35,8 @@ __global__ void __launch_bounds__(threads<kIndex, Activations>(), 1)
     weight_bound_mainloop<config, Activations>(arguments);
   } else if constexpr (config::kConfig.family == kernel_family::stream_k) {
     stream_k_mainloop<config, Activations>(arguments);
+  } else if constexpr (config::kConfig.family == kernel_family::sliced_k) {
+    sliced_k_mainloop<config, Activations>(arguments);
   } else if constexpr (config::kConfig.family == kernel_family::tile) {
     tile_mainloop<config, Activations>(arguments, 0, 0);
   } else {

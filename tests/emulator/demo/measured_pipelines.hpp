@@ -103,7 +103,7 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
     return {clusters * tiles_m * c.cluster_k, clusters * s.m,
             tiles_m * (s.n < rows ? s.n : q4fuse::detail::round_up(s.n, rows))};
   }
-  if (c.family == q4fuse::kernel_family::stream_k) {
+  if (c.family == q4fuse::kernel_family::stream_k || c.family == q4fuse::kernel_family::sliced_k) {
     // The same, but that each of the four lanes of a Q8_1 block reads its scale.
     const int64_t multiprocessors = c.cluster_k >= 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
     const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) / tiles_m;

@@ -4,6 +4,7 @@
 // newer target than the one being compiled has no body there; the launch never picks it, because plans are made for the
 // architecture of the code (device_info::code_arch), not of the device.
 
+#include <q4fuse/detail/mainloop/sliced_k.cuh>
 #include <q4fuse/detail/mainloop/stream_k.cuh>
 #include <q4fuse/detail/mainloop/tile.cuh>
 #include <q4fuse/detail/mainloop/warpgroup.cuh>
@@ -41,6 +42,15 @@ __global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) stream_k_kernel(g
   if constexpr (exists_on_target<config>) {
     allow_dependents();
     stream_k_mainloop<config, Activations>(arguments);
+  }
+}
+
+template <int kIndex, template <int, int> class Activations>
+__global__ void __launch_bounds__(policy<kIndex>::kThreads, 1) sliced_k_kernel(gemm_arguments arguments) {
+  using config = policy<kIndex>;
+  if constexpr (exists_on_target<config>) {
+    allow_dependents();
+    sliced_k_mainloop<config, Activations>(arguments);
   }
 }
 

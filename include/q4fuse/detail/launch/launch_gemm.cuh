@@ -70,8 +70,9 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     with_access.row_clusters = static_cast<int>(row_clusters);
     if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
     return launch(weight_bound_kernel<kIndex, Activations>, grid, with_access);
-  } else if constexpr (config::kConfig.family == kernel_family::stream_k) {
-    const stream_k_grid work = make_stream_k_grid(config::kConfig, shape, device);
+  } else if constexpr (config::kConfig.family == kernel_family::stream_k ||
+                       config::kConfig.family == kernel_family::sliced_k) {
+    const rounds_grid work = make_rounds_grid(config::kConfig, shape, device);
     grid.cluster_ctas = config::kClusterK;
     grid.ctas = work.row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
     grid.shared_bytes = work.shared_bytes;
@@ -79,7 +80,11 @@ status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& s
     with_rounds.row_clusters = static_cast<int>(work.row_clusters);
     with_rounds.round_tiles = static_cast<int>(work.round_tiles);
     if (shape.n < config::kWarpRows) with_rounds.w.access_bytes = 2;
-    return launch(stream_k_kernel<kIndex, Activations>, grid, with_rounds);
+    if constexpr (config::kConfig.family == kernel_family::stream_k) {
+      return launch(stream_k_kernel<kIndex, Activations>, grid, with_rounds);
+    } else {
+      return launch(sliced_k_kernel<kIndex, Activations>, grid, with_rounds);
+    }
   } else {
     const int64_t tiles_m = ceil_div(shape.m, config::kTileM);
     grid.cluster_ctas = config::kClusterK;

@@ -6,6 +6,7 @@
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/mma_sm80.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/mainloop/mma_weights.cuh>
 #include <q4fuse/detail/mainloop/warp_tile.cuh>
 #include <q4fuse/detail/quant/block_scale.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
@@ -29,19 +30,9 @@ class dot_mma : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_do
   __device__ __forceinline__ void multiply(const uint8_t* weights, const uint8_t* activations, const TokenRows& rows) {
     const int g = arch::lane_index() / 4;
     const int t = arch::lane_index() % 4;
-    uint32_t a[kRowTiles][4];
-    weight_scale scale[kRowTiles][2];
+    mma_weights w[kRowTiles];
 #pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint8_t* pair = weights + (16 * i + 8 * half + g) * kWeightPieceBytes;
-        const uint32_t quants = load_quants<kBlock>(pair, t);
-        a[i][half] = low_nibbles_x16(quants);
-        a[i][half + 2] = high_nibbles_x16(quants);
-        scale[i][half] = make_weight_scale(load_weight_scale<kBlock>(pair));
-      }
-    }
+    for (int i = 0; i < kRowTiles; ++i) w[i].template load<kBlock>(weights + (16 * i + g) * kWeightPieceBytes, t);
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
       const uint8_t* quants = activations + rows.offset(8 * j + g) + 4 + 4 * t;
@@ -55,11 +46,11 @@ class dot_mma : public warp_tile_sums<kRowTiles, kTokenTiles>, public integer_do
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i) {
         int dot[4];
-        arch::mma_m16n8k32_s8(dot, a[i], b, kDotBias);
+        arch::mma_m16n8k32_s8(dot, w[i].a, b, kDotBias);
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
           float& sum = this->sums_[i][j][e];
-          sum = accumulate(dot[e], scale[i][e / 2], d8[e % 2], sum);
+          sum = accumulate(dot[e], w[i].scale[e / 2], d8[e % 2], sum);
         }
       }
     }

@@ -6,6 +6,7 @@
 #include <q4fuse/detail/arch/memory.cuh>
 #include <q4fuse/detail/arch/mma_sm80.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
+#include <q4fuse/detail/mainloop/mma_weights.cuh>
 #include <q4fuse/detail/mainloop/warp_tile.cuh>
 #include <q4fuse/detail/quant/block_scale.cuh>
 #include <q4fuse/detail/quant/q4_0.cuh>
@@ -73,25 +74,14 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
 
   /// Weights of a step: of one block or two.
   struct step_weights {
-    uint32_t a[kStepBlocks][4];
-    weight_scale scale[kStepBlocks][2];
+    mma_weights block[kStepBlocks];
   };
-  template <int kBlock>
-  static __device__ __forceinline__ void load_block(step_weights& w, int place, const lane_view& lane, int pair) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const uint8_t* const row = lane.weights + pair * kPairBytes + half * 8 * kWeightPieceBytes;
-      const uint32_t quants = load_quants<kBlock>(row, arch::lane_index() % 4);
-      w.a[place][half] = low_nibbles_x16(quants);
-      w.a[place][half + 2] = high_nibbles_x16(quants);
-      w.scale[place][half] = make_weight_scale(load_weight_scale<kBlock>(row));
-    }
-  }
   /// Those from `block` on, counted from pair `pair` on.
   static __device__ __forceinline__ step_weights load_weights(const lane_view& lane, int pair, int block) {
     step_weights w;
-    if (block % 2 == 0) load_block<0>(w, 0, lane, pair + block / 2);
-    if (kStepBlocks == 2 || block % 2 == 1) load_block<1>(w, kStepBlocks - 1, lane, pair + block / 2);
+    const uint8_t* const at = lane.weights + (pair + block / 2) * kPairBytes;
+    if (block % 2 == 0) w.block[0].template load<0>(at, arch::lane_index() % 4);
+    if (kStepBlocks == 2 || block % 2 == 1) w.block[kStepBlocks - 1].template load<1>(at, arch::lane_index() % 4);
     return w;
   }
 
@@ -111,8 +101,8 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     result.d8 = {low.x, low.y, high.x, high.y};
     const uint32_t first[2] = {b[0], b[1]};
     const uint32_t second[2] = {b[2], b[3]};
-    arch::mma_m16n8k32_s8(result.dot[0], w.a[0], first, kDotBias);
-    arch::mma_m16n8k32_s8(result.dot[1], w.a[kStepBlocks - 1], second, kDotBias);
+    arch::mma_m16n8k32_s8(result.dot[0], w.block[0].a, first, kDotBias);
+    arch::mma_m16n8k32_s8(result.dot[1], w.block[kStepBlocks - 1].a, second, kDotBias);
     return result;
   }
 
@@ -124,7 +114,7 @@ class dot_mma_split : public warp_tile_sums<1, kTokenTiles>, public integer_dot 
     for (int half = 0; half < 2; ++half) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const weight_scale& d4 = w.scale[i / 2 * (kStepBlocks - 1)][half];
+        const weight_scale& d4 = w.block[i / 2 * (kStepBlocks - 1)].scale[half];
         product[half][i] = scale_by_weight(dots.dot[i / 2][2 * half + i % 2], d4);
       }
     }

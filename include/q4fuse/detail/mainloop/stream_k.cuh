@@ -8,9 +8,10 @@
 // exchange.
 
 #include <q4fuse/detail/arch/memory.cuh>
+#include <q4fuse/detail/arch/numeric.cuh>
 #include <q4fuse/detail/arch/pdl_sm90.cuh>
 #include <q4fuse/detail/arch/thread.cuh>
-#include <q4fuse/detail/epilogue/stream_k_sums.cuh>
+#include <q4fuse/detail/epilogue/partial_sums.cuh>
 #include <q4fuse/detail/tile/arguments.hpp>
 #include <q4fuse/detail/tile/copy.cuh>
 #include <q4fuse/detail/tile/k_slice.cuh>
@@ -25,6 +26,37 @@
 
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
+
+/// How the row tiles of a round and the pieces of a slice of k, one sequence, are divided among kWarps warps.
+template <int kWarps>
+struct round_split {
+  int work;  ///< row tiles times pieces
+
+  __device__ __forceinline__ int begin(int warp) const {
+    return work >= kWarps ? warp * work / kWarps : warp < work ? warp : work;
+  }
+  /// The warp whose span an element of the sequence is in: ((element + 1) * warps - 1) / work, rounded down. With 0.5
+  /// in place of 1 that is the same, and no quotient is nearer to an integer than 0.5 / work: an approximate one will
+  /// do for less than 2^17 elements, and the pieces and sums of so many do not fit shared memory.
+  __device__ __forceinline__ int owner(int element) const {
+    const float warps = arch::int_to_float_rn(work < kWarps ? work : kWarps);
+    const float dividend = arch::fma_rn(arch::int_to_float_rn(element + 1), warps, -0.5f);
+    return arch::float_to_int_rz(arch::mul_rn(dividend, arch::rcp_approx(arch::int_to_float_rn(work))));
+  }
+};
+
+/// Where sums of the row tiles of a round are: a slot for each warp that has part of one.
+template <int kWarps>
+struct slots_of_spans {
+  int round_tiles;
+
+  __device__ __forceinline__ slot_range of(int tile, int pieces) const {
+    if (pieces == 0) return {0, 0};
+    const round_split<kWarps> split{round_tiles * pieces};
+    const int first_warp = split.owner(tile * pieces);
+    return {first_warp + tile, split.owner((tile + 1) * pieces - 1) + 1 - first_warp};
+  }
+};
 
 /// A warp's part of a round.
 struct warp_span {
@@ -135,7 +167,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
                                                    Policy::kClusterK, arguments.round_tiles);
   uint8_t* const shared = arch::shared_memory();
   const int activation_offset = arch::keep(static_cast<int>(map.activations));
-  const partial_sums<Policy> partials(shared + map.partials, arguments.round_tiles);
+  const partial_sums<Policy> partials(shared + map.partials, Policy::kWarps + arguments.round_tiles - 1);
   constexpr int kRingBytes = Policy::kStages * Policy::kWarpRows * Policy::kPieceBytes;
   warp_span span = span_of_warp<Policy::kWarps>(tiles_of_round(0), pieces);
   weight_ring<Policy, span_walk<Policy>, false> ring(
@@ -183,13 +215,13 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
       }
       if (!waited) barrier::wait_to_write();
       waited = true;
-      partials.place(dot, warp, span.tile);
+      partials.place(dot, warp + span.tile);
       span.piece = 0;
       ++span.tile;
     }
     if (!waited) barrier::wait_to_write();
     partials.add_and_store(arguments, all_of_k.k_blocks, tiles, first, count, token_tile, tokens,
-                           [] { barrier::wait_to_read(); });
+                           slots_of_spans<Policy::kWarps>{count}, [] { barrier::wait_to_read(); });
   }
 }
 

@@ -10,10 +10,10 @@ Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
 /// The row of a table that is of a kernel. All kernels have one; a test says so.
-template <class Times, size_t kRows>
-constexpr Times find_times(const Times (&table)[kRows], const kernel_config& config) {
+template <class Times, size_t kRows, class... Source>
+constexpr Times find_times(const Times (&table)[kRows], const kernel_config& config, const Source... source) {
   for (const Times& times : table) {
-    if (times.of(config)) return times;
+    if (times.of(config, source...)) return times;
   }
   return {};
 }
@@ -43,7 +43,6 @@ inline constexpr weight_bound_times kWeightBoundTimes[] = {
     {dot_instruction::dp4a, 64, 2, 1, 3.19, 0.05, 0.21, 0.78},
     {dot_instruction::dp4a, 64, 4, 1, 3.39, 0.0685, 0.29, 0.78},
     {dot_instruction::dp4a, 4, 8, 1, 2.5, 0.2, 0.76, 0.78},  // not in code for sm_90a: in proportion, not measured
-    {dot_instruction::mma_m16n8k32_s8, 32, 8, 1, 2.87, 0.073, 0.42, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 256, 16, 1, 3.19, 0.093, 0.45, 0.88},
     {dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 2.52, 0.042, 0.44, 0.88},
     {dot_instruction::mma_m16n8k16_f16, 32, 8, 1, 2.77, 0.0865, 0.5, 0.88},
@@ -69,9 +68,33 @@ struct stream_k_times {
 };
 
 inline constexpr stream_k_times kStreamKTimes[] = {
-    {8, 0.071, 0.052, 24e-6, 0.24e-3, 0.1e-3, 28e-6},
-    {16, 0.088, 0.049, 29e-6, 0.46e-3, 0.59e-3, 14e-6},
-    {32, 0.123, 0.09, 39e-6, 0.49e-3, 0.49e-3, 56e-6},  // those without a cluster do not exist
+    {8, 0.0735, 0.052, 30e-6, 0.1e-3, 0.1e-3, 28e-6},  // those without a cluster do not exist
+    {16, 0.0905, 0.049, 42e-6, 0.46e-3, 0.59e-3, 14e-6},
+    {32, 0.126, 0.09, 44e-6, 0.49e-3, 0.49e-3, 56e-6},  // nor do these
+};
+
+/// Microseconds of a sliced-K kernel from a pipeline: all but the weights; for a piece of a row tile by the throughput
+/// of a multiprocessor, and for a row tile by the latency of a warp; as much of weight_memory_time, times `memory`, as
+/// passes before the first dot; and the share of it that each further tile of tokens takes.
+struct sliced_k_times {
+  int tile_m;
+  pipeline source;
+  double fixed;
+  double piece;
+  double step;
+  double ahead;
+  double memory;
+  double again;
+  constexpr bool of(const kernel_config& config, pipeline wanted) const {
+    return tile_m == config.tile_m && source == wanted;
+  }
+};
+
+inline constexpr sliced_k_times kSlicedKTimes[] = {
+    {8, pipeline::fused, 4.04, 0.068, 0.617, 1.34, 0.974, 0.33},
+    {8, pipeline::separate, 3.84, 0.067, 0.3, 0.56, 0.98, 0.33},
+    {16, pipeline::fused, 5.2, 0.085, 0.726, 1.77, 1.11, 0.43},
+    {16, pipeline::separate, 4.35, 0.086, 0.69, 0.62, 1.034, 0.5},
 };
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for

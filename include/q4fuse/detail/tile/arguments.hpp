@@ -24,11 +24,11 @@ struct gemm_arguments {
   int64_t m;
   int64_t n;
   int k_blocks;
-  int first_block;            ///< where those begin: 0 but in a CTA that has a slice of k, for the tensor maps alone
-  int row_clusters;           ///< of the weight-bound and stream-K families: clusters that share the rows of W
-  int round_tiles;            ///< of the stream-K family: row tiles that warps share before sums are exchanged
-  bool dependent;             ///< launched with programmatic stream serialization
-  bool tensor_copies;         ///< of the warpgroup family: the tensor map of X may be used
+  int first_block;     ///< where those begin: 0 but in a CTA that has a slice of k, for the tensor maps alone
+  int row_clusters;    ///< of the weight-bound, stream-K and sliced-K families: clusters that share the rows of W
+  int round_tiles;     ///< of the last two: row tiles that warps share before sums are exchanged
+  bool dependent;      ///< launched with programmatic stream serialization
+  bool tensor_copies;  ///< of the warpgroup family: the tensor map of X may be used
   bool weight_tensor_copies;  ///< and that of W, too
 };
 

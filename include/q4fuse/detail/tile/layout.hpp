@@ -101,6 +101,33 @@ __host__ __device__ constexpr stream_k_layout make_stream_k_layout(int warps, in
   return map;
 }
 
+/// Warps of a sliced-K kernel that share a row tile: one for each piece of k.
+__host__ __device__ constexpr int warps_of_row_tile(int64_t k_blocks) {
+  return k_blocks > 0 ? static_cast<int>(ceil_div(k_blocks, kPieceBlocks)) : 1;
+}
+/// Groups of so many warps, which have a row tile each at a time.
+__host__ __device__ constexpr int row_tile_groups(int warps, int64_t k_blocks) {
+  const int tile_warps = warps_of_row_tile(k_blocks);
+  return tile_warps < warps ? warps / tile_warps : 1;
+}
+
+struct sliced_k_layout {
+  int64_t weights;     ///< one private ring of stages per warp
+  int64_t conversion;  ///< a split piece of eight tokens per warp
+  int64_t partials;    ///< a slot for every warp and row tile of a round that it multiplies
+  int64_t total;
+};
+
+/// Row tiles of this family have 16 rows, too. A round has a slot for every warp at least.
+__host__ __device__ constexpr sliced_k_layout make_sliced_k_layout(int warps, int stages, int tile_m, int64_t slots) {
+  sliced_k_layout map{};
+  map.weights = 0;
+  map.conversion = map.weights + int64_t{warps} * stages * 16 * kWeightPieceBytes;
+  map.partials = map.conversion + warps * split_piece_bytes(8);
+  map.total = map.partials + slots * tile_m * 16 * 4;
+  return map;
+}
+
 /// Two rings, of weight stages and of activation stages. Partial sums, where k is shared, take their place in the end.
 struct tile_layout {
   int weights;

@@ -6,6 +6,7 @@
 #include <q4fuse/detail/mainloop/dot_f16.cuh>
 #include <q4fuse/detail/mainloop/dot_gemv.cuh>
 #include <q4fuse/detail/mainloop/dot_mma.cuh>
+#include <q4fuse/detail/mainloop/dot_mma_held.cuh>
 #include <q4fuse/detail/mainloop/dot_mma_split.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma_s8.cuh>
@@ -69,7 +70,9 @@ struct policy {
   using tile_dot = typename select_dot<kConfig.instruction, (kWarpRows + 15) / 16, (kWarpTokens + 7) / 8>::type;
   using dot = std::conditional_t<
       kFewTokens, dot_gemv<kWarpRows, kWarpTokens>,
-      std::conditional_t<kConfig.family == kernel_family::stream_k, dot_mma_split<(kWarpTokens + 7) / 8>, tile_dot>>;
+      std::conditional_t<kConfig.family == kernel_family::stream_k, dot_mma_split<(kWarpTokens + 7) / 8>,
+                         std::conditional_t<kConfig.family == kernel_family::sliced_k,
+                                            dot_mma_held<(kWarpTokens + 7) / 8>, tile_dot>>>;
   static constexpr int kBlockBytes = activation_block_bytes(kConfig.instruction);
   static_assert(dot::kBlockBytes == kBlockBytes, "the plan and the dot agree on the activation tile");
 };

@@ -1,7 +1,7 @@
 #pragma once
 
-// What the stream-K family does with its sums: spans of the sequence of row tiles times pieces end anywhere, so that
-// several warps, and in clusters several CTAs, have part of a row tile.
+// What the stream-K and sliced-K families do with their sums: several warps, and in clusters several CTAs, have part of
+// a row tile.
 
 #include <q4fuse/detail/arch/cluster_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
@@ -19,27 +19,16 @@
 Q4FUSE_NAMESPACE_BEGIN
 namespace detail Q4FUSE_HIDDEN {
 
-/// How the row tiles of a round and the pieces of a slice of k, one sequence, are divided among kWarps warps.
-template <int kWarps>
-struct round_split {
-  int work;  ///< row tiles times pieces
-
-  __device__ __forceinline__ int begin(int warp) const {
-    return work >= kWarps ? warp * work / kWarps : warp < work ? warp : work;
-  }
-  /// The warp whose span an element of the sequence is in: ((element + 1) * warps - 1) / work, rounded down. With 0.5
-  /// in place of 1 that is the same, and no quotient is nearer to an integer than 0.5 / work: an approximate one will
-  /// do for less than 2^17 elements, and the pieces and sums of so many do not fit shared memory.
-  __device__ __forceinline__ int owner(int element) const {
-    const float warps = arch::int_to_float_rn(work < kWarps ? work : kWarps);
-    const float dividend = arch::fma_rn(arch::int_to_float_rn(element + 1), warps, -0.5f);
-    return arch::float_to_int_rz(arch::mul_rn(dividend, arch::rcp_approx(arch::int_to_float_rn(work))));
-  }
+/// Slots of a CTA that hold sums of a row tile.
+struct slot_range {
+  int begin;
+  int count;
 };
 
 /// Where partial sums of row tiles wait until they are added. Each CTA of a cluster adds those of its share of the
-/// tokens, which all CTAs leave with it: a slot for every rank, and for every row tile that a warp has part of. A slot
-/// holds them in fours, as lanes do: of two tokens and two rows, row after row.
+/// tokens, which all CTAs leave with it: so many slots for every rank, one for a row tile that a warp has part of. A
+/// slot holds them in fours, as lanes do: of two tokens and two rows, row after row, but permuted within eight rows by
+/// the tokens, so that the lanes of a warp store without a bank conflict.
 template <class Policy>
 class partial_sums {
  public:
@@ -48,16 +37,18 @@ class partial_sums {
   static_assert(kTokenPairs * 2 * Policy::kClusterK == Policy::kTileM, "the CTAs share the tokens evenly");
   static constexpr int kFours = 8 * kTokenPairs;
 
-  __device__ partial_sums(uint8_t* shared, int round_tiles)
-      : base_(reinterpret_cast<float4*>(shared)), slots_(Policy::kWarps + round_tiles - 1) {}
+  __device__ partial_sums(uint8_t* shared, int slots) : base_(reinterpret_cast<float4*>(shared)), slots_(slots) {}
 
   /// Leaves a warp's sums of a row tile of the round with the CTAs that add them.
-  __device__ __forceinline__ void place(const dot& sums, int warp, int tile) const {
-    float4* const mine = slot(static_cast<int>(arch::cta_index() % Policy::kClusterK), warp + tile);
+  __device__ __forceinline__ void place(const dot& sums, int index) const {
+    float4* const mine = slot(static_cast<int>(arch::cta_index() % Policy::kClusterK), index);
+    // A lane's place follows from its index, which is read anew: there is no register to keep either in.
+    const int lane = arch::fresh_lane_index();
+    const int first_row = lane / 4;
 #pragma unroll
     for (int i = 0; i < Policy::kTileM / 8; ++i) {
-      const int pair = 4 * i + dot::first_token() / 2;
-      float4* const four = mine + pair % kTokenPairs * 8 + dot::first_row();
+      const int pair = 4 * i + lane % 4;
+      float4* const four = mine + pair % kTokenPairs * 8 + (first_row ^ row_swizzle(pair));
       if constexpr (Policy::kClusterK > 1) {
         arch::store_cluster(four, pair / kTokenPairs, sums.tile_sums(0, i));
       } else {
@@ -67,11 +58,13 @@ class partial_sums {
   }
 
   /// Adds the sums of `count` row tiles from `first` on for the CTA's share of the tokens and stores them. `wait` waits
-  /// for them: what does not depend on them is computed before. `all_blocks` are the blocks of all CTAs.
-  template <class Wait>
+  /// for them: what does not depend on them is computed before. `all_blocks` are the blocks of all CTAs; `slots` says
+  /// which of(row tile, pieces) a CTA has that has so many pieces of each row tile.
+  template <class Slots, class Wait>
   __device__ __forceinline__ void add_and_store(const gemm_arguments& arguments, int all_blocks,
                                                 const row_tiles<Policy>& tiles, int first, int count,
-                                                unsigned token_tile, int tokens, const Wait& wait) const {
+                                                unsigned token_tile, int tokens, const Slots& slots,
+                                                const Wait& wait) const {
     static_assert(Policy::kThreads % kFours == 0, "a thread has the same rows and tokens of every row tile");
     constexpr int kCtas = Policy::kClusterK;
     // Loads on their way at once: one of every CTA, or some of the only one.
@@ -82,14 +75,13 @@ class partial_sums {
     const int row = four % 8;
     const int rows = arguments.n < Policy::kWarpRows ? static_cast<int>(arguments.n) : Policy::kWarpRows;
     const int fewest_pieces = static_cast<int>(ceil_div(all_blocks, kPieceBlocks)) / kCtas;  // some CTAs have one more
-    const round_split<Policy::kWarps> split_of_fewest{count * fewest_pieces};
-    const round_split<Policy::kWarps> split_of_more{count * (fewest_pieces + 1)};
+    const int place = four ^ row_swizzle(static_cast<int>(arch::cta_index() % kCtas) * kTokenPairs + four / 8);
     int tile = token < tokens ? thread / kFours : count;
     wait();
 #pragma unroll 1
     for (; tile < count; tile += Policy::kThreads / kFours) {
-      const slot_range fewest = slots_of(tile, split_of_fewest, fewest_pieces);
-      const slot_range more = kCtas > 1 ? slots_of(tile, split_of_more, fewest_pieces + 1) : fewest;
+      const slot_range fewest = slots.of(tile, fewest_pieces);
+      const slot_range more = kCtas > 1 ? slots.of(tile, fewest_pieces + 1) : fewest;
       const int longest = fewest.count > more.count ? fewest.count : more.count;
       float4 sum{};
 #pragma unroll 1
@@ -101,9 +93,9 @@ class partial_sums {
           const int pieces = pieces_before(cta + 1, kCtas, all_blocks) - pieces_before(cta, kCtas, all_blocks);
           const bool has_more = kCtas > 1 && pieces > fewest_pieces;
           const int begin = has_more ? more.begin : fewest.begin;
-          const int slots = has_more ? more.count : fewest.count;
+          const int used = has_more ? more.count : fewest.count;
           const int index = i + j % kAhead;
-          terms[j] = index < slots ? arch::load_shared<float4>(slot(cta, begin + index) + four) : float4{};
+          terms[j] = index < used ? arch::load_shared<float4>(slot(cta, begin + index) + place) : float4{};
         }
 #pragma unroll
         for (int j = 0; j < kCtas * kAhead; ++j) sum = add(sum, terms[j]);
@@ -125,18 +117,8 @@ class partial_sums {
   }
 
  private:
-  /// Slots of a CTA that hold sums of a row tile, one for each warp that has part of it.
-  struct slot_range {
-    int begin;
-    int count;
-  };
-  /// Of a CTA that has `pieces` pieces of each row tile.
-  static __device__ __forceinline__ slot_range slots_of(int tile, const round_split<Policy::kWarps>& split,
-                                                        int pieces) {
-    if (pieces == 0) return {0, 0};
-    const int first_warp = split.owner(tile * pieces);
-    return {first_warp + tile, split.owner((tile + 1) * pieces - 1) + 1 - first_warp};
-  }
+  /// What the rows of two tokens are permuted by.
+  static __device__ __forceinline__ int row_swizzle(int pair) { return pair % 4 * 2; }
   __device__ __forceinline__ float4* slot(int rank, int index) const {
     return base_ + (rank * slots_ + index) * kFours;
   }
