@@ -39,11 +39,10 @@ class partial_sums {
 
   __device__ partial_sums(uint8_t* shared, int slots) : base_(reinterpret_cast<float4*>(shared)), slots_(slots) {}
 
-  /// Leaves a warp's sums of a row tile of the round with the CTAs that add them.
-  __device__ __forceinline__ void place(const dot& sums, int index) const {
+  /// Leaves a warp's sums of a row tile of the round in slot `index` of the CTAs that add them. `lane` is the lane,
+  /// kept or read anew, as the registers of the kernel allow.
+  __device__ __forceinline__ void place(const dot& sums, int index, int lane) const {
     float4* const mine = slot(static_cast<int>(arch::cta_index() % Policy::kClusterK), index);
-    // A lane's place follows from its index, which is read anew: there is no register to keep either in.
-    const int lane = arch::fresh_lane_index();
     const int first_row = lane / 4;
 #pragma unroll
     for (int i = 0; i < Policy::kTileM / 8; ++i) {

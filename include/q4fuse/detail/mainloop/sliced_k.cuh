@@ -122,8 +122,9 @@ __device__ __forceinline__ void sliced_k_mainloop(const gemm_arguments& argument
       dot.clear();
       dot.add_piece(ring.wait(), x);
       ring.advance();
-      // The number of warps is computed again: there is no register to keep it in beside the activations.
-      partials.place(dot, tile * warps_of_row_tile(arguments.k_blocks) + piece);
+      // The number of warps is computed again, the lane read again: there are no registers to keep them in beside the
+      // activations.
+      partials.place(dot, tile * warps_of_row_tile(arguments.k_blocks) + piece, arch::fresh_lane_index());
     }
     partials.add_and_store(arguments, arguments.k_blocks, tiles, first, count, token_tile, tokens,
                            slot_of_every_warp{tile_warps}, [] { arch::sync_cta(); });

@@ -215,7 +215,7 @@ __device__ __forceinline__ void stream_k_mainloop(const gemm_arguments& all_of_k
       }
       if (!waited) barrier::wait_to_write();
       waited = true;
-      partials.place(dot, warp + span.tile);
+      partials.place(dot, warp + span.tile, arch::lane_index());
       span.piece = 0;
       ++span.tile;
     }
