@@ -104,11 +104,15 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
             tiles_m * (s.n < rows ? s.n : q4fuse::detail::round_up(s.n, rows))};
   }
   if (c.family == q4fuse::kernel_family::stream_k || c.family == q4fuse::kernel_family::sliced_k) {
-    // The same, but that each of the four lanes of a Q8_1 block reads its scale.
+    // The same, but that each of the four lanes of a Q8_1 block reads its scale, and that where the k of a row tile is
+    // enough for few of the warps that slice it, each group of those reads the tokens.
+    const int64_t tile_warps = q4fuse::detail::warps_of_row_tile(s.k / q4fuse::kBlockSize);
+    const int64_t groups =
+        c.family == q4fuse::kernel_family::sliced_k ? std::max<int64_t>(1, c.warps() / tile_warps) : 1;
     const int64_t multiprocessors = c.cluster_k >= 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
     const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) / tiles_m;
     const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, share));
-    return {clusters * tiles_m * c.cluster_k, clusters * s.m,
+    return {clusters * tiles_m * c.cluster_k, clusters * groups * s.m,
             tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16)), 32 + 4 * 2};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);
