@@ -167,6 +167,11 @@ constexpr bool is_wgmma(dot_instruction instruction) {
   return instruction == dot_instruction::wgmma_m64k16_f16 || instruction == dot_instruction::wgmma_m64k32_s8;
 }
 
+/// Whether CTAs of a cluster, or groups of warps of the warpgroup family, each have a part of the k of a tile.
+constexpr bool shares_k(const kernel_config& config) {
+  return config.cluster_k > 1 || (config.family == kernel_family::warpgroup && config.warps_k > 1);
+}
+
 /// What other kernels do better where there are clusters and wgmma: dp4a for many tokens, tiles of halves on mma.sync,
 /// and of integers small ones and square ones.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {

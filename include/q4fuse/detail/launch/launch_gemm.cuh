@@ -48,105 +48,116 @@ inline int64_t shared_bytes_alone(int64_t shared_bytes, const device_info& devic
   return shared_bytes < half ? half : shared_bytes;
 }
 
-template <int kIndex, template <int, int> class Activations>
-status launch_config_kernel(const gemm_arguments& arguments, const gemm_shape& shape, const device_info& device,
-                            cudaStream_t stream) {
-  using config = policy<kIndex>;
+/// A kernel's launch, but for its stream and what the warpgroup family adds, and the arguments that depend on it. Not
+/// one of each kernel, which would double the time that host code takes to compile.
+inline launch_config prepare_launch(const kernel_config& config, const gemm_shape& shape, const device_info& device,
+                                    gemm_arguments* arguments) {
   launch_config grid{};
-  grid.threads = config::kThreads;
-  grid.shared_bytes = shared_memory_bytes(config::kConfig, shape);
-  grid.programmatic_dependent_launch = arguments.dependent;
-  grid.stream = stream;
-  if constexpr (config::kConfig.family == kernel_family::weight_bound) {
-    const int64_t row_clusters = weight_bound_row_clusters(config::kConfig, shape, device);
-    grid.cluster_ctas = config::kClusterK;
-    grid.ctas = row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
-    // Weights of few microseconds gain more where a CTA may begin beside one of the call before.
-    const bool long_stream = shape.m > config::kTileM || weight_memory_time(shape, device) > 6.0;
-    if (arguments.dependent && long_stream && grid.ctas <= device.sm_count) {
-      grid.shared_bytes = shared_bytes_alone(grid.shared_bytes, device);
-    }
-    gemm_arguments with_access = arguments;
-    with_access.row_clusters = static_cast<int>(row_clusters);
-    if (shape.n < config::kWarpRows) with_access.w.access_bytes = 2;  // the only copies that look at the number of rows
-    return launch(weight_bound_kernel<kIndex, Activations>, grid, with_access);
-  } else if constexpr (config::kConfig.family == kernel_family::stream_k ||
-                       config::kConfig.family == kernel_family::sliced_k) {
-    const rounds_grid work = make_rounds_grid(config::kConfig, shape, device);
-    grid.cluster_ctas = config::kClusterK;
-    grid.ctas = work.row_clusters * ceil_div(shape.m, config::kTileM) * config::kClusterK;
+  grid.threads = config.threads();
+  grid.programmatic_dependent_launch = arguments->dependent;
+  grid.cluster_ctas = config.cluster_k;
+  const int64_t tiles_m = ceil_div(shape.m, config.tile_m);
+  const bool few_tokens = config.family != kernel_family::tile && config.family != kernel_family::warpgroup;
+  if (few_tokens && shape.n < config.tile_n / config.warps_n) {
+    arguments->w.access_bytes = 2;  // the only copies that look at the number of rows
+  }
+  if (config.family == kernel_family::stream_k || config.family == kernel_family::sliced_k) {
+    const rounds_grid work = make_rounds_grid(config, shape, device);
+    grid.ctas = work.row_clusters * tiles_m * config.cluster_k;
     grid.shared_bytes = work.shared_bytes;
-    gemm_arguments with_rounds = arguments;
-    with_rounds.row_clusters = static_cast<int>(work.row_clusters);
-    with_rounds.round_tiles = static_cast<int>(work.round_tiles);
-    if (shape.n < config::kWarpRows) with_rounds.w.access_bytes = 2;
-    if constexpr (config::kConfig.family == kernel_family::stream_k) {
-      return launch(stream_k_kernel<kIndex, Activations>, grid, with_rounds);
-    } else {
-      return launch(sliced_k_kernel<kIndex, Activations>, grid, with_rounds);
-    }
+    arguments->row_clusters = static_cast<int>(work.row_clusters);
+    arguments->round_tiles = static_cast<int>(work.round_tiles);
+    return grid;
+  }
+  grid.shared_bytes = shared_memory_bytes(config, shape);
+  bool alone = true;
+  if (config.family == kernel_family::weight_bound) {
+    const int64_t row_clusters = weight_bound_row_clusters(config, shape, device);
+    grid.ctas = row_clusters * tiles_m * config.cluster_k;
+    arguments->row_clusters = static_cast<int>(row_clusters);
+    // Weights of few microseconds gain more where a CTA may begin beside one of the call before.
+    alone = shape.m > config.tile_m || weight_memory_time(shape, device) > 6.0;
   } else {
-    const int64_t tiles_m = ceil_div(shape.m, config::kTileM);
-    grid.cluster_ctas = config::kClusterK;
-    grid.ctas = ceil_div(shape.n, config::kTileN) * tiles_m * grid.cluster_ctas;
-    if constexpr (config::kConfig.family == kernel_family::tile || config::kSharesK) {
-      if (arguments.dependent && grid.ctas <= device.sm_count) {
-        grid.shared_bytes = shared_bytes_alone(grid.shared_bytes, device);
-      }
+    grid.ctas = ceil_div(shape.n, config.tile_n) * tiles_m * config.cluster_k;
+    alone = config.family == kernel_family::tile || shares_k(config);
+  }
+  if (alone && arguments->dependent && grid.ctas <= device.sm_count) {
+    grid.shared_bytes = shared_bytes_alone(grid.shared_bytes, device);
+  }
+  return grid;
+}
+
+template <int kIndex, template <int, int> class Activations>
+status launch_kernel(launch_config grid, gemm_arguments arguments, const gemm_shape& shape, const device_info& device) {
+  using config = policy<kIndex>;
+  constexpr kernel_family kFamily = config::kConfig.family;
+  if constexpr (kFamily == kernel_family::weight_bound) {
+    return launch(weight_bound_kernel<kIndex, Activations>, grid, arguments);
+  } else if constexpr (kFamily == kernel_family::stream_k) {
+    return launch(stream_k_kernel<kIndex, Activations>, grid, arguments);
+  } else if constexpr (kFamily == kernel_family::sliced_k) {
+    return launch(sliced_k_kernel<kIndex, Activations>, grid, arguments);
+  } else if constexpr (kFamily == kernel_family::tile) {
+    return launch(tile_kernel<kIndex, Activations>, grid, arguments);
+  } else {
+    using warpgroup = warpgroup_config<kIndex, Activations>;
+    using portion = typename warpgroup::portion;
+    grid.threads = warpgroup::kThreads;
+    if constexpr (!config::kSharesK) {
+      // CTAs stay for several tiles.
+      constexpr int kSharers = warpgroup::kSharers;
+      const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas / kSharers;
+      const int64_t clusters =
+          ceil_div(shape.n, int64_t{config::kTileN} * kSharers) * ceil_div(shape.m, config::kTileM);
+      grid.cluster_ctas = kSharers;
+      grid.ctas = (clusters < resident ? clusters : resident) * kSharers;
     }
-    if constexpr (config::kConfig.family == kernel_family::tile) {
-      return launch(tile_kernel<kIndex, Activations>, grid, arguments);
-    } else {
-      using warpgroup = warpgroup_config<kIndex, Activations>;
-      using portion = typename warpgroup::portion;
-      grid.threads = warpgroup::kThreads;
-      if constexpr (!config::kSharesK) {
-        // CTAs stay for several tiles.
-        constexpr int kSharers = warpgroup::kSharers;
-        const int64_t resident = int64_t{device.sm_count} * warpgroup::kCtas / kSharers;
-        const int64_t clusters = ceil_div(shape.n, int64_t{config::kTileN} * kSharers) * tiles_m;
-        grid.cluster_ctas = kSharers;
-        grid.ctas = (clusters < resident ? clusters : resident) * kSharers;
-      }
-      warpgroup_tensor_maps maps{};
-      gemm_arguments with_copies = arguments;
-      encode_tensor_maps({config::kTileN, warpgroup_memory<warpgroup>::copied_tokens(shape.m),
-                          portion::kSourceBlockBytes, portion::kCopyPairs, portion::kAsTheyAre},
-                         &with_copies, &maps);
-      return launch(warpgroup_kernel<kIndex, Activations>, grid, with_copies, maps);
-    }
+    warpgroup_tensor_maps maps{};
+    encode_tensor_maps({config::kTileN, warpgroup_memory<warpgroup>::copied_tokens(shape.m), portion::kSourceBlockBytes,
+                        portion::kCopyPairs, portion::kAsTheyAre},
+                       &arguments, &maps);
+    return launch(warpgroup_kernel<kIndex, Activations>, grid, arguments, maps);
   }
 }
 
-/// Launches the kernel of kKernelConfigs[kIndex] if that is `config`. Kernels that do not serve the math mode are not
+/// Launches the kernel of kKernelConfigs[kIndex] if that is the one. Kernels that do not serve the math mode are not
 /// even compiled.
 template <math_mode kMath, int kIndex, template <int, int> class Activations>
-bool launch_if(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
-               const device_info& device, cudaStream_t stream, status* result) {
+bool launch_if(int index, const launch_config& grid, const gemm_arguments& arguments, const gemm_shape& shape,
+               const device_info& device, status* result) {
   if constexpr (serves(kKernelConfigs[kIndex], kMath)) {
-    if (config == kKernelConfigs[kIndex]) {
-      *result = launch_config_kernel<kIndex, Activations>(arguments, shape, device, stream);
+    if (index == kIndex) {
+      *result = launch_kernel<kIndex, Activations>(grid, arguments, shape, device);
       return true;
     }
   }
   return false;
 }
 
+/// The place of a configuration in kKernelConfigs, or -1.
+inline int find_config(const kernel_config& config) {
+  for (int index = 0; index < kKernelConfigCount; ++index) {
+    if (config == kKernelConfigs[index]) return index;
+  }
+  return -1;
+}
+
 /// Finds the compiled kernel of a configuration.
 template <math_mode kMath, template <int, int> class Activations, int... kIndices>
-status dispatch(const kernel_config& config, const gemm_arguments& arguments, const gemm_shape& shape,
+status dispatch(const kernel_config& config, gemm_arguments arguments, const gemm_shape& shape,
                 const device_info& device, cudaStream_t stream, std::integer_sequence<int, kIndices...>) {
+  launch_config grid = prepare_launch(config, shape, device, &arguments);
+  grid.stream = stream;
+  const int index = find_config(config);
   status result(status_code::invalid_plan, "options.plan");
-  (void)(launch_if<kMath, kIndices, Activations>(config, arguments, shape, device, stream, &result) || ...);
+  (void)(launch_if<kMath, kIndices, Activations>(index, grid, arguments, shape, device, &result) || ...);
   return result;
 }
 
 /// One kernel of a forced plan.
 inline status check_kernel(const kernel_config& kernel, math_mode math, const gemm_shape& shape,
                            const device_info& device) {
-  bool known = false;
-  for (const kernel_config& config : kKernelConfigs) known = known || config == kernel;
-  if (!known || !serves(kernel, math)) return {status_code::invalid_plan, "options.plan"};
+  if (find_config(kernel) < 0 || !serves(kernel, math)) return {status_code::invalid_plan, "options.plan"};
   if (!has_instruction(device, kernel)) return {status_code::no_kernel_for_device, "options.plan"};
   return can_run(kernel, shape, device) ? status{} : status{status_code::invalid_plan, "options.plan"};
 }

@@ -144,9 +144,9 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
   provider next(arguments.x, region);
   if (loads.warp_has_place()) current.load(loads);
   const int ahead = Policy::kFewTokens && !loads.warp_has_place() ? Policy::kStages : Policy::kStages - 1;
-  if (loads.warp_has_place()) next.load(loads);
 #pragma unroll 1
   for (bool first = true;; first = false) {
+    if (loads.warp_has_place()) next.load(loads);
     const bool all_stored = !stores.warp_has_place();
     if ((first || all_stored) && !arguments.dependent) {
       ring.prefill(first ? 0 : ahead, all_stored ? Policy::kStages : ahead);
@@ -154,7 +154,6 @@ __device__ __forceinline__ void weight_bound_mainloop(const gemm_arguments& all_
     if (all_stored) break;
     current.template store<clamped_token_rows::scales, kEncodedTogether>(stores);
     current = next;
-    if (loads.warp_has_place()) next.load(loads);
   }
   arch::sync_cta();
 

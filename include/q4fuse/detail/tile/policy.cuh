@@ -51,7 +51,7 @@ struct policy {
   static constexpr int kWarpsK = kConfig.warps_k;
   static constexpr int kStages = kConfig.stages;
   static constexpr int kClusterK = kConfig.cluster_k;
-  static constexpr bool kSharesK = kClusterK > 1 || (kConfig.family == kernel_family::warpgroup && kWarpsK > 1);
+  static constexpr bool kSharesK = shares_k(kConfig);
   static constexpr int kClusterN = kConfig.cluster_n;
   static_assert(kClusterN == 1 || (kConfig.family == kernel_family::warpgroup && !kSharesK), "clusters of one kind");
   static constexpr int kRequiredArch = required_arch(kConfig);
