@@ -56,6 +56,10 @@ __device__ __forceinline__ int64_t fresh(int64_t value) {
   asm volatile("" : "+l"(value));
   return value;
 }
+__device__ __forceinline__ uint32_t fresh(uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 
 /// Every thread of the CTA must arrive.
 __device__ __forceinline__ void sync_cta() { __syncthreads(); }

@@ -103,7 +103,7 @@ class partial_sums {
       const int foreign_rows = tiles.foreign_rows(global_tile);
       const float sums[4] = {sum.x, sum.y, sum.z, sum.w};
       // The first token is computed again: there is no register to keep it in beside the activations.
-      float* const y = arguments.y + (arch::fresh(token_tile) * Policy::kTileM + token) * arguments.ldy +
+      float* const y = arguments.y + (arch::fresh(int64_t{token_tile}) * Policy::kTileM + token) * arguments.ldy +
                        tiles.first_row(global_tile) + row;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {

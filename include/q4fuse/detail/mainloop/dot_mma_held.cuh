@@ -56,7 +56,9 @@ class dot_mma_held : public warp_tile_sums<1, kTokenTiles>, public integer_dot {
                                         const held_piece<kTokenTiles>& x, int block) {
 #pragma unroll
     for (int j = 0; j < kTokenTiles; ++j) {
-      const float2 two = arch::half2_to_float2(x.scales[j][block]);
+      // For older targets all would become floats ahead of the loop over row tiles, and take too many registers.
+      const uint32_t halves = arch::kTargetHas<90> ? x.scales[j][block] : arch::fresh(x.scales[j][block]);
+      const float2 two = arch::half2_to_float2(halves);
       const float d8[2] = {two.x, two.y};
 #pragma unroll
       for (int token = 0; token < 2; ++token) {
