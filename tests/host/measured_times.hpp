@@ -1,7 +1,7 @@
 #pragma once
 
 // Medians of an H100, graph, cold L2, without dependent launch: what the estimates behind the choice are held against.
-// Each pipeline ran the kernel that the plan gives it. From docs/performance: h100_grid.json, h100_shapes.json,
+// Each pipeline ran the kernel that the plan gave it then. From docs/performance: h100_grid.json, h100_shapes.json,
 // h100_mid.json, h100_steps.json.
 
 #include <q4fuse/shape.hpp>
