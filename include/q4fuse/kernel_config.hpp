@@ -172,6 +172,11 @@ constexpr bool shares_k(const kernel_config& config) {
   return config.cluster_k > 1 || (config.family == kernel_family::warpgroup && config.warps_k > 1);
 }
 
+/// Whether warps work in rounds of row tiles, which end with an exchange of partial sums.
+constexpr bool works_in_rounds(const kernel_config& config) {
+  return config.family == kernel_family::stream_k || config.family == kernel_family::sliced_k;
+}
+
 /// What other kernels do better where there are clusters and wgmma: dp4a for many tokens, tiles of halves on mma.sync,
 /// and of integers small ones and square ones.
 __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& config) {
@@ -293,7 +298,7 @@ Q4FUSE_HIDDEN constexpr bool serves(const kernel_config& config, math_mode math)
 Q4FUSE_HIDDEN constexpr bool can_run(const kernel_config& config, const gemm_shape& shape, const device_info& device) {
   // A warp holds one piece of the activations.
   if (config.family == kernel_family::sliced_k &&
-      shape.k > int64_t{config.warps()} * detail::kPieceBlocks * kBlockSize) {
+      detail::ceil_div(shape.k, detail::kPieceBlocks * kBlockSize) > config.warps()) {
     return false;
   }
   return has_instruction(device, config) && shared_memory_bytes(config, shape) <= device.shared_memory_per_block;

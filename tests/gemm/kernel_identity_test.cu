@@ -75,8 +75,7 @@ void expect_kernel(const kernel_launch& launch, const kernel_config& config, pip
       << launch.name << ", " << launch.threads << " threads";
   q4fuse::device_info device;
   ASSERT_TRUE(query_device(&device).ok());
-  const bool in_rounds =
-      config.family == q4fuse::kernel_family::stream_k || config.family == q4fuse::kernel_family::sliced_k;
+  const bool in_rounds = q4fuse::detail::works_in_rounds(config);
   const int64_t shared_bytes = in_rounds ? q4fuse::detail::make_rounds_grid(config, shape, device).shared_bytes
                                          : shared_memory_bytes(config, shape);
   EXPECT_EQ(launch.shared_bytes, shared_bytes) << launch.name;

@@ -41,7 +41,7 @@ inline std::vector<q4fuse::gemm_shape> shapes_for(const q4fuse::kernel_config& c
   const int64_t sharers = config.cluster_k * (weight_bound ? config.warps_k : 1);
   const int64_t ring = config.stages * sharers;
   const bool sliced_k = config.family == q4fuse::kernel_family::sliced_k;
-  const bool in_rounds = config.family == q4fuse::kernel_family::stream_k || sliced_k;
+  const bool in_rounds = q4fuse::detail::works_in_rounds(config);
   if (emulated) {
     std::vector<q4fuse::gemm_shape> shapes{{1, 1, 32},
                                            {2, tile_n + 1, 64},

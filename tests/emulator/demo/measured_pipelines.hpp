@@ -103,12 +103,11 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
     return {clusters * tiles_m * c.cluster_k, clusters * s.m,
             tiles_m * (s.n < rows ? s.n : q4fuse::detail::round_up(s.n, rows))};
   }
-  if (c.family == q4fuse::kernel_family::stream_k || c.family == q4fuse::kernel_family::sliced_k) {
+  if (q4fuse::detail::works_in_rounds(c)) {
     // The same, but that each of the four lanes of a Q8_1 block reads its scale, and that where the k of a row tile is
     // enough for few of the warps that slice it, each group of those reads the tokens.
-    const int64_t tile_warps = q4fuse::detail::warps_of_row_tile(s.k / q4fuse::kBlockSize);
-    const int64_t groups =
-        c.family == q4fuse::kernel_family::sliced_k ? std::max<int64_t>(1, c.warps() / tile_warps) : 1;
+    const bool sliced = c.family == q4fuse::kernel_family::sliced_k;
+    const int64_t groups = sliced ? q4fuse::detail::row_tile_groups(c.warps(), s.k / q4fuse::kBlockSize) : 1;
     const int64_t multiprocessors = c.cluster_k >= 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
     const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) / tiles_m;
     const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, share));

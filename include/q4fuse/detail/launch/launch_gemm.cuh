@@ -57,11 +57,11 @@ inline launch_config prepare_launch(const kernel_config& config, const gemm_shap
   grid.programmatic_dependent_launch = arguments->dependent;
   grid.cluster_ctas = config.cluster_k;
   const int64_t tiles_m = ceil_div(shape.m, config.tile_m);
-  const bool few_tokens = config.family != kernel_family::tile && config.family != kernel_family::warpgroup;
-  if (few_tokens && shape.n < config.tile_n / config.warps_n) {
+  const bool weight_bound = config.family == kernel_family::weight_bound;
+  if ((weight_bound || works_in_rounds(config)) && shape.n < config.tile_n / config.warps_n) {
     arguments->w.access_bytes = 2;  // the only copies that look at the number of rows
   }
-  if (config.family == kernel_family::stream_k || config.family == kernel_family::sliced_k) {
+  if (works_in_rounds(config)) {
     const rounds_grid work = make_rounds_grid(config, shape, device);
     grid.ctas = work.row_clusters * tiles_m * config.cluster_k;
     grid.shared_bytes = work.shared_bytes;
@@ -71,7 +71,7 @@ inline launch_config prepare_launch(const kernel_config& config, const gemm_shap
   }
   grid.shared_bytes = shared_memory_bytes(config, shape);
   bool alone = true;
-  if (config.family == kernel_family::weight_bound) {
+  if (weight_bound) {
     const int64_t row_clusters = weight_bound_row_clusters(config, shape, device);
     grid.ctas = row_clusters * tiles_m * config.cluster_k;
     arguments->row_clusters = static_cast<int>(row_clusters);

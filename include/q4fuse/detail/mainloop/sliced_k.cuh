@@ -68,7 +68,7 @@ __device__ __forceinline__ void sliced_k_mainloop(const gemm_arguments& argument
     token_tile = cta - row_cta * token_tiles;
   }
   const int warp = arch::warp_index();
-  int groups = 1;
+  int groups = 1;  // row_tile_groups(), in one branch with the division for the warp's own
   int group = 0;
   if (2 * tile_warps <= Policy::kWarps) {
     groups = static_cast<int>(Policy::kWarps / static_cast<unsigned>(tile_warps));

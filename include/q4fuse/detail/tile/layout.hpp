@@ -118,7 +118,7 @@ struct sliced_k_layout {
   int64_t total;
 };
 
-/// Row tiles of this family have 16 rows, too. A round has a slot for every warp at least.
+/// Row tiles of this family have 16 rows, too. A turn of the groups takes no more slots than there are warps.
 __host__ __device__ constexpr sliced_k_layout make_sliced_k_layout(int warps, int stages, int tile_m, int64_t slots) {
   sliced_k_layout map{};
   map.weights = 0;
