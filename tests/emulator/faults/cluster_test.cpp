@@ -160,6 +160,41 @@ TEST_P(cluster_faults, overwriting_what_another_cta_may_still_read) {
   }
 }
 
+/// Each CTA of a pair makes a barrier, on which a copy from the other one counts.
+__global__ void copy_on_new_barrier_kernel(float* y, bool fences) {
+  const int rank = static_cast<int>(arch::cta_index() % 2);
+  uint8_t* const mine = arch::shared_memory() + 16 * rank;
+  uint8_t* const full = arch::shared_memory() + 32;
+  if (arch::thread_index() == 0) {
+    const auto value = static_cast<float>(arch::cta_index());
+    arch::store_shared<float4>(mine, float4{value, value, value, value});
+    arch::fence_proxy_async();
+    planted_other(), arch::mbarrier_init(full, 1);
+    if (fences) arch::fence_mbarrier_init();
+  }
+  arch::sync_warp();
+  arch::arrive_cluster_relaxed();
+  arch::wait_cluster();
+  if (arch::thread_index() == 0) {
+    planted(), arch::copy_to_cluster(mine, 16, 1 - rank, full);
+    arch::mbarrier_arrive_expecting(full, 16);
+    arch::mbarrier_wait(full, 0);
+    const auto theirs = arch::load_shared<float4>(arch::shared_memory() + 16 * (1 - rank));
+    arch::store_global<float>(y + arch::cta_index(), theirs.x);
+  }
+  arch::sync_cluster();
+}
+
+TEST_P(cluster_faults, barrier_that_another_cta_may_not_know_of) {
+  constexpr grid kPair{32, 64, 2, false, 2};
+  q4fuse_test::guarded_buffer<float> y(2);
+  expect_clean(run(copy_on_new_barrier_kernel, kPair, y.data(), true));
+  EXPECT_EQ(y.download(), (std::vector<float>{1.0f, 0.0f}));
+  const auto found = run(copy_on_new_barrier_kernel, kPair, y.data(), false);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->kind, fault_kind::shared_race) << to_string(*found);
+}
+
 enum class copy_mistake { none, no_fence, few_bytes, many_bytes, no_wait, no_drain };
 
 /// The threads of either CTA of a pair fill their half of what both have; one of them copies it to the other CTA. Each

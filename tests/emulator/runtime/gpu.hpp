@@ -142,6 +142,8 @@ class gpu {
   /// The halves of a barrier of the cluster, for whole warps. Without `release` the waiting learn nothing of what those
   /// that arrived had done.
   void arrive_cluster(bool release, const site& where);
+  /// Has the warp's next arrival there pass on what the thread has done: all of it, not its barriers alone.
+  void fence_mbarrier_init();
   void wait_cluster(const site& where);
   /// `barrier` is 1 to 15, `threads` counts whole warps.
   void sync_named(int barrier, int threads, const site& where);
@@ -211,6 +213,7 @@ class gpu {
     int first_lane = 0;
     std::array<void*, kWarpSize> operands{};
     std::vector<register_change> register_changes;
+    past fenced;                      // what its next arrival at the cluster's barrier passes on, relaxed or not
     bool arrived_at_cluster = false;  // and not waited yet
     int64_t cluster_waits = 0;
   };

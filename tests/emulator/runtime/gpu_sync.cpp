@@ -157,6 +157,7 @@ void gpu::arrive_cluster(bool release, const site& where) {
       raise_divergence(fault_kind::barrier_divergence, -1, {}, where, "the warp has arrived at it and not waited");
     }
     current_->warp->arrived_at_cluster = true;
+    arrivals_.passed_on.join(std::exchange(current_->warp->fenced, {}));
     if (release) {
       const int warp = current_->index / kWarpSize;
       clock_.pass_barrier(one_warp(warp), next_interval());
@@ -171,6 +172,10 @@ void gpu::arrive_cluster(bool release, const site& where) {
       threads_[static_cast<size_t>(index)].warp->runnable |= 1u << (index % kWarpSize);
     }
   });
+}
+
+void gpu::fence_mbarrier_init() {
+  current_->warp->fenced.join(clock_.arrive(current_->index, [this] { return next_interval(); }));
 }
 
 void gpu::wait_cluster(const site& where) {

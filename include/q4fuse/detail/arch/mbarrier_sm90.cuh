@@ -24,6 +24,14 @@ __device__ __forceinline__ void mbarrier_init(void* barrier, int arrivals) {
       : "memory");
 }
 
+/// By a thread that has made barriers, before it arrives at one of the cluster's, relaxed or not: copies that are asked
+/// for behind that may count on them.
+template <int kRequired = 90>
+__device__ __forceinline__ void fence_mbarrier_init() {
+  static_assert(kTargetHas<kRequired>, "fence.mbarrier_init needs sm_90");
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
 /// One arrival, after everything that the thread did before, and that was passed on to it.
 template <int kRequired = 90>
 __device__ __forceinline__ void mbarrier_arrive(void* barrier) {

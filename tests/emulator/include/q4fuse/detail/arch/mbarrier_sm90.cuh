@@ -14,6 +14,12 @@ void mbarrier_init(void* barrier, int arrivals, site where = site::here()) {
 }
 
 template <int kRequired = 90>
+void fence_mbarrier_init() {
+  static_assert(kTargetHas<kRequired>, "fence.mbarrier_init needs sm_90");
+  q4fuse_emulator::device.fence_mbarrier_init();
+}
+
+template <int kRequired = 90>
 void mbarrier_arrive(void* barrier, site where = site::here()) {
   static_assert(kTargetHas<kRequired>, "mbarrier with try_wait needs sm_90");
   q4fuse_emulator::device.mbarrier_arrive(barrier, where);
