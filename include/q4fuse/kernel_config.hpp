@@ -66,12 +66,13 @@ struct kernel_config {
   /// family where k has fewer pieces. In the warpgroup family they take turns, piece by piece.
   int warps_k;
   /// Pieces of 8 blocks of k (or more, weight_piece_blocks) in flight: per warp in the weight-bound, stream-K and
-  /// sliced-K families, else per CTA.
+  /// sliced-K families, else per CTA. Where CTAs of the sliced-K family share activations, row tiles of a CTA.
   int stages;
   /// CTAs that split k, a thread-block cluster (sm_90 and newer), their sums added in a fixed order.
   int cluster_k = 1;
-  /// CTAs along n, a cluster, that each convert a part of the activations for all of them. Where nothing has to be
-  /// converted they are launched without.
+  /// CTAs along n, a cluster, that each convert a part of the activations for all of them. Launched without one are
+  /// warpgroup kernels where nothing has to be converted, and in the sliced-K family another kernel where rows of
+  /// weights cannot be copied whole.
   int cluster_n = 1;
 
   /// Those that multiply; the warpgroup family has others that fill shared memory, by the activations' source.
@@ -110,6 +111,8 @@ Q4FUSE_HIDDEN inline constexpr kernel_config kKernelConfigs[] = {
     {kernel_family::stream_k, dot_instruction::mma_m16n8k32_s8, 16, 32, 1, 1, 16, 2, 8},
     {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 2},
     {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 2},
+    {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 8, 1, 1, 16, 3, 1, 2},
+    {kernel_family::sliced_k, dot_instruction::mma_m16n8k32_s8, 16, 16, 1, 1, 16, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 256, 128, 8, 1, 1, 3, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 4, 1, 2},
     {kernel_family::warpgroup, dot_instruction::wgmma_m64k16_f16, 128, 128, 8, 1, 1, 3, 2},
@@ -185,6 +188,23 @@ __host__ __device__ constexpr bool is_replaced_on_sm90a(const kernel_config& con
   return config.instruction == dot_instruction::mma_m16n8k16_f16 || config.tile_n == 64 || config.tile_m == 128;
 }
 
+/// Whether a CTA of the sliced-K family copies whole rows of weights for all warps, not each warp its pieces.
+__host__ __device__ constexpr bool copies_rows(const kernel_config& config) {
+  return config.family == kernel_family::sliced_k && config.cluster_n > 1;
+}
+
+/// The kernel that is launched for a configuration. Rows that are copied whole are a tile's at least and, where W is
+/// aligned to 16 bytes, consist of whole pieces, so that all are; for others the kernel of the family stands in whose
+/// warps copy pieces. It gives the same bits.
+constexpr kernel_config launched_for(const kernel_config& config, const gemm_shape& shape, bool w_is_aligned) {
+  if (!copies_rows(config)) return config;
+  if (w_is_aligned && shape.k % (kPieceBlocks * kBlockSize) == 0 && shape.n >= config.tile_n) return config;
+  for (const kernel_config& other : kKernelConfigs) {
+    if (other.family == config.family && other.tile_m == config.tile_m && !copies_rows(other)) return other;
+  }
+  return config;
+}
+
 /// CTAs of a weight-bound kernel that share a multiprocessor, if there is shared memory for them: small ones are enough
 /// for sixteen warps, while those of larger ones wait less alone. dp4a for many tokens needs more registers.
 __host__ __device__ constexpr int weight_bound_ctas(const kernel_config& config) {
@@ -242,7 +262,8 @@ Q4FUSE_HIDDEN constexpr int64_t shared_memory_bytes(const kernel_config& config,
         .total;
   }
   if (config.family == kernel_family::sliced_k) {
-    return detail::make_sliced_k_layout(config.warps(), config.stages, config.tile_m, config.warps()).total;
+    return detail::make_sliced_k_layout(config.warps(), config.stages, config.tile_m, config.cluster_n, config.warps())
+        .total;
   }
   if (config.family == kernel_family::warpgroup) {
     return detail::make_warpgroup_layout(config.tile_n, config.tile_m, config.stages, block_bytes, config.warps_k,

@@ -12,8 +12,11 @@ class values : public forced_kernel {
  protected:
   /// A token where a tile begins, and is neither the first nor the last of the shape below.
   static int64_t second_tile() { return std::clamp(config().tile_m, 8, kEmulated ? 8 : 1024); }
-  /// At least two token tiles and two row tiles, ragged, with an odd number of blocks.
-  static gemm_shape ragged_shape() { return {second_tile() + 3, config().tile_n + 3, 32 * 17}; }
+  /// At least two token tiles and two row tiles, ragged, with an odd number of blocks, or whole pieces for a kernel for
+  /// which another stands in elsewhere.
+  static gemm_shape ragged_shape() {
+    return {second_tile() + 3, config().tile_n + 3, q4fuse::detail::copies_rows(config()) ? 32 * 16 : 32 * 17};
+  }
 };
 
 TEST_P(values, every_kind_of_activations_and_weights) {

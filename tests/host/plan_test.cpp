@@ -547,6 +547,28 @@ TEST(plan, nothing_runs_below_the_required_architecture) {
   }
 }
 
+// Whole rows are copied where all are aligned and there is a tile of them; else another kernel of the family stands in.
+TEST(plan, kernels_that_copy_whole_rows_have_a_stand_in) {
+  using q4fuse::detail::copies_rows;
+  using q4fuse::detail::launched_for;
+  int found = 0;
+  for (const kernel_config& config : kKernelConfigs) {
+    if (!copies_rows(config)) {
+      EXPECT_EQ(launched_for(config, {3, 5, 96}, false), config) << to_string(config);
+      continue;
+    }
+    ++found;
+    EXPECT_EQ(launched_for(config, {3, 16, 512}, true), config) << to_string(config);
+    const kernel_config stand_in = launched_for(config, {3, 16, 512}, false);
+    EXPECT_FALSE(copies_rows(stand_in)) << to_string(stand_in);
+    EXPECT_EQ(stand_in.family, config.family) << to_string(stand_in);
+    EXPECT_EQ(stand_in.tile_m, config.tile_m) << to_string(stand_in);
+    EXPECT_EQ(launched_for(config, {3, 15, 512}, true), stand_in) << to_string(config);
+    EXPECT_EQ(launched_for(config, {3, 16, 480}, true), stand_in) << to_string(config);
+  }
+  EXPECT_GT(found, 0);
+}
+
 // The two are the same number, but plain sm_90 code cannot hold the instruction.
 TEST(plan, wgmma_runs_on_code_for_sm_90a_alone) {
   for (const kernel_config& config : kKernelConfigs) {

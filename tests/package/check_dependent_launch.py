@@ -2,8 +2,9 @@
 
 Reachable without passing a wait: copies of weights, at least one of them, and no other access to global memory. Other
 loads of global memory, or more tensor copies, exist, and so are reachable only through a wait. Copies of weights are
-asynchronous ones of 16 bytes and tensor copies or, in a dependent_kernel, what its last template argument says. Where
-the toolkit has no disassembler the source has to compile as far as PTX, and the rest is skipped.
+bulk copies of bytes in a row, in which activations never come, and asynchronous ones of 16 bytes and tensor copies or,
+in a dependent_kernel, what its last template argument says. Where the toolkit has no disassembler the source has to
+compile as far as PTX, and the rest is skipped.
 """
 
 import argparse
@@ -30,6 +31,8 @@ def weight_copy_of(name):
     def is_weight_copy(opcode):
         if is_tensor_copy(opcode):
             return 0 in widths
+        if opcode == "UBLKCP.S.G":
+            return True
         return opcode.startswith("LDGSTS") and {"128": 16, "64": 8}.get(opcode.split(".")[-1], 4) in widths
 
     return is_weight_copy

@@ -87,7 +87,8 @@ struct gemm_traffic {
   int64_t q8_1_block_bytes = 36;
 };
 
-inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fuse::gemm_shape& s) {
+inline gemm_traffic expected_traffic(const q4fuse::kernel_config& planned, const q4fuse::gemm_shape& s) {
+  const q4fuse::kernel_config c = q4fuse::detail::launched_for(planned, s, true);
   const int64_t tiles_m = q4fuse::detail::ceil_div(s.m, c.tile_m);
   if (c.family == q4fuse::kernel_family::weight_bound) {
     // A CTA or cluster a multiprocessor, of small CTAs on tensor cores as many as make sixteen warps and fit its shared
@@ -105,13 +106,14 @@ inline gemm_traffic expected_traffic(const q4fuse::kernel_config& c, const q4fus
   }
   if (q4fuse::detail::works_in_rounds(c)) {
     // The same, but that each of the four lanes of a Q8_1 block reads its scale, and that where the k of a row tile is
-    // enough for few of the warps that slice it, each group of those reads the tokens.
+    // enough for few of the warps that slice it, each group of those reads the tokens; CTAs that share them read them
+    // once together.
     const bool sliced = c.family == q4fuse::kernel_family::sliced_k;
     const int64_t groups = sliced ? q4fuse::detail::row_tile_groups(c.warps(), s.k / q4fuse::kBlockSize) : 1;
     const int64_t multiprocessors = c.cluster_k >= 4 ? device.settings.sm_count * 15 / 16 : device.settings.sm_count;
-    const int64_t share = std::max<int64_t>(1, multiprocessors / c.cluster_k) / tiles_m;
-    const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, 16), std::max<int64_t>(1, share));
-    return {clusters * tiles_m * c.cluster_k, clusters * groups * s.m,
+    const int64_t share = std::max<int64_t>(1, multiprocessors / (c.cluster_k * c.cluster_n)) / tiles_m;
+    const int64_t clusters = std::min(q4fuse::detail::ceil_div(s.n, 16 * c.cluster_n), std::max<int64_t>(1, share));
+    return {clusters * tiles_m * c.cluster_k * c.cluster_n, clusters * groups * s.m,
             tiles_m * (s.n < 16 ? s.n : q4fuse::detail::round_up(s.n, 16)), 32 + 4 * 2};
   }
   const int64_t tiles_n = q4fuse::detail::ceil_div(s.n, c.tile_n);

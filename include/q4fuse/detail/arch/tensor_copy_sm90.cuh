@@ -1,7 +1,7 @@
 #pragma once
 
-// Copies of tiles of a matrix by the tensor memory accelerator (PTX ISA, "cp.async.bulk.tensor"): one thread asks for a
-// tile, and it arrives on an mbarrier by its bytes.
+// Copies by the tensor memory accelerator (PTX ISA, "cp.async.bulk" and "cp.async.bulk.tensor"): one thread asks for a
+// tile of a matrix, or for bytes in a row, and they arrive on an mbarrier by their number.
 
 #include <q4fuse/detail/arch/target.hpp>
 
@@ -36,6 +36,21 @@ __device__ __forceinline__ void tensor_copy(void* shared, const tensor_map& map,
 /// that nothing that counts depends on them. Not an instruction: where these functions are stood in for, reading what
 /// was never written is an error, and NaNs are put there. Before the copy, by the thread that asks for it.
 __device__ __forceinline__ void leave_unspecified(void* /*shared*/, int /*bytes*/) {}
+
+/// Copies `bytes` that are in a row in global memory; all three are multiples of 16. They count on `barrier`, as those
+/// of a tile do. `once` tells the L2 that nobody reads them again, so that it keeps what others have left there.
+template <int kRequired = 90>
+__device__ __forceinline__ void bulk_copy(void* shared, const void* global, int bytes, void* barrier, bool once) {
+  static_assert(kTargetHas<kRequired>, "cp.async.bulk needs sm_90");
+  // evict_first of everything, as createpolicy makes it, or no wish: constants, as CUTLASS has them, since making one
+  // here takes registers that kernels do not have.
+  const uint64_t policy = static_cast<uint64_t>(once ? 0x12F00000u : 0x10000000u) << 32;
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+      "l"(global), "r"(bytes), "r"(static_cast<uint32_t>(__cvta_generic_to_shared(barrier))), "l"(policy)
+      : "memory");
+}
 
 /// Copies `bytes`, a multiple of 16, of this CTA's shared memory to the same place in that of the cluster's CTA of rank
 /// `rank`. They count on the barrier that is at the place of `barrier` there. Reads through the proxy of tensor copies

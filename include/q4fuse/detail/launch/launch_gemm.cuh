@@ -64,6 +64,7 @@ inline launch_config prepare_launch(const kernel_config& config, const gemm_shap
   if (works_in_rounds(config)) {
     const rounds_grid work = make_rounds_grid(config, shape, device);
     grid.ctas = work.row_clusters * tiles_m * config.cluster_k;
+    grid.cluster_ctas = config.cluster_k * config.cluster_n;
     grid.shared_bytes = work.shared_bytes;
     arguments->row_clusters = static_cast<int>(work.row_clusters);
     arguments->round_tiles = static_cast<int>(work.round_tiles);
@@ -144,8 +145,9 @@ inline int find_config(const kernel_config& config) {
 
 /// Finds the compiled kernel of a configuration.
 template <math_mode kMath, template <int, int> class Activations, int... kIndices>
-status dispatch(const kernel_config& config, gemm_arguments arguments, const gemm_shape& shape,
+status dispatch(const kernel_config& planned, gemm_arguments arguments, const gemm_shape& shape,
                 const device_info& device, cudaStream_t stream, std::integer_sequence<int, kIndices...>) {
+  const kernel_config config = launched_for(planned, shape, arguments.w.access_bytes == 16);
   launch_config grid = prepare_launch(config, shape, device, &arguments);
   grid.stream = stream;
   const int index = find_config(config);

@@ -23,16 +23,17 @@ class dot_mma_held : public warp_tile_sums<1, kTokenTiles>, public integer_dot {
  public:
   static constexpr int kRequiredArch = 80;
 
-  /// Adds a whole piece: what lies beyond k is zeros in both factors. The products of a block run while those of the
-  /// block before it are scaled.
+  /// Adds a whole piece, of rows that are kRowBytes apart: what lies beyond k is zeros in both factors. The products of
+  /// a block run while those of the block before it are scaled.
+  template <int kRowBytes>
   __device__ __forceinline__ void add_piece(const uint8_t* weights, const held_piece<kTokenTiles>& x) {
-    const uint8_t* const row = weights + arch::lane_index() / 4 * kWeightPieceBytes;
+    const uint8_t* const row = weights + arch::lane_index() / 4 * kRowBytes;
     mma_weights w[2];
     int dots[2][kTokenTiles][4];
 #pragma unroll
     for (int block = 0; block <= kPieceBlocks; ++block) {
       if (block < kPieceBlocks) {
-        load_block(w[block % 2], row, block);
+        load_block<kRowBytes>(w[block % 2], row, block);
 #pragma unroll
         for (int j = 0; j < kTokenTiles; ++j) {
           arch::mma_m16n8k32_s8(dots[block % 2][j], w[block % 2].a, x.quants[j][block], kDotBias);
@@ -43,12 +44,13 @@ class dot_mma_held : public warp_tile_sums<1, kTokenTiles>, public integer_dot {
   }
 
  private:
+  template <int kRowBytes>
   static __device__ __forceinline__ void load_block(mma_weights& w, const uint8_t* row, int block) {
     const uint8_t* const pair = row + block / 2 * kPairBytes;
     if (block % 2 == 0) {
-      w.template load<0>(pair, arch::lane_index() % 4);
+      w.template load<0, kRowBytes>(pair, arch::lane_index() % 4);
     } else {
-      w.template load<1>(pair, arch::lane_index() % 4);
+      w.template load<1, kRowBytes>(pair, arch::lane_index() % 4);
     }
   }
 

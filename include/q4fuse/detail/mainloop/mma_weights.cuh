@@ -19,12 +19,13 @@ struct mma_weights {
   uint32_t a[4];
   weight_scale scale[2];
 
-  /// Block kBlock (0 or 1) of a pair that row g has at `pair`, quants of lane `t` of the row's four.
-  template <int kBlock>
+  /// Block kBlock (0 or 1) of a pair that row g has at `pair`, quants of lane `t` of the row's four; kRowBytes from one
+  /// row to the next.
+  template <int kBlock, int kRowBytes = kWeightPieceBytes>
   __device__ __forceinline__ void load(const uint8_t* pair, int t) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint8_t* const row = pair + half * 8 * kWeightPieceBytes;
+      const uint8_t* const row = pair + half * 8 * kRowBytes;
       const uint32_t quants = load_quants<kBlock>(row, t);
       a[half] = low_nibbles_x16(quants);
       a[half + 2] = high_nibbles_x16(quants);

@@ -68,8 +68,8 @@ constexpr double weight_memory_time(const gemm_shape& shape, const device_info& 
 
 /// How a stream-K or sliced-K kernel covers a shape.
 struct rounds_grid {
-  int64_t row_clusters;   ///< clusters that share the rows of W, for each tile of tokens
-  int64_t cluster_tiles;  ///< row tiles of a cluster
+  int64_t row_clusters;   ///< CTAs, or clusters that share k, that share the rows of W, for each tile of tokens
+  int64_t cluster_tiles;  ///< row tiles of one of them
   int64_t round_tiles;    ///< of those, how many between two exchanges of sums
   int64_t shared_bytes;
 };
@@ -78,20 +78,24 @@ constexpr rounds_grid make_rounds_grid(const kernel_config& config, const gemm_s
                                        const device_info& device) {
   const int64_t row_tiles = ceil_div(shape.n > 0 ? shape.n : 1, config.tile_n);
   const int64_t row_clusters =
-      clusters_for_rows(row_tiles, ceil_div(shape.m, config.tile_m), resident_clusters(config.cluster_k, device));
+      config.cluster_n * clusters_for_rows(ceil_div(row_tiles, config.cluster_n), ceil_div(shape.m, config.tile_m),
+                                           resident_clusters(config.cluster_k * config.cluster_n, device));
   const int64_t tiles = ceil_div(row_tiles, row_clusters);
   const int64_t k_blocks = shape.k / kBlockSize;
   const bool sliced = config.family == kernel_family::sliced_k;
   const auto bytes = [&](int64_t round_tiles) {
     const int64_t slots = round_tiles * warps_of_row_tile(k_blocks);
-    return sliced ? make_sliced_k_layout(config.warps(), config.stages, config.tile_m, slots).total
+    return sliced ? make_sliced_k_layout(config.warps(), config.stages, config.tile_m, config.cluster_n, slots).total
                   : make_stream_k_layout(config.warps(), config.stages, config.tile_m, k_blocks, config.cluster_k,
                                          round_tiles)
                         .total;
   };
   // As few rounds as shared memory allows, of whole turns of the groups of warps.
   const int64_t turn = sliced ? row_tile_groups(config.warps(), k_blocks) : 1;
-  const int64_t left = (device.shared_memory_per_block - bytes(0)) / (bytes(1) - bytes(0)) / turn * turn;
+  // Few row tiles may leave room that something else takes.
+  constexpr int64_t kMany = 100;
+  const int64_t tile_bytes = bytes(kMany + 1) - bytes(kMany);
+  const int64_t left = (device.shared_memory_per_block - bytes(kMany) + kMany * tile_bytes) / tile_bytes / turn * turn;
   const int64_t most = left > turn ? left : turn;
   const int64_t equal = ceil_div(tiles, ceil_div(tiles, most));
   const int64_t round_tiles = equal < tiles ? round_up(equal, turn) : tiles;
@@ -155,8 +159,8 @@ constexpr double sliced_k_time(const kernel_config& config, const gemm_shape& sh
   const double all_memory = weight_memory_time(shape, device) * times.memory * (1.0 + times.again * again);
   const double memory = all_memory > times.ahead ? all_memory - times.ahead : 0.0;
   const double weights = compute > memory ? compute + 0.14 * memory : memory + 0.14 * compute;
-  const auto waves =
-      static_cast<double>(ceil_div(grid.row_clusters * token_tiles, resident_clusters(config.cluster_k, device)));
+  const auto waves = static_cast<double>(
+      ceil_div(grid.row_clusters / config.cluster_n * token_tiles, resident_clusters(config.cluster_n, device)));
   return waves * (times.fixed + weights);
 }
 
@@ -288,8 +292,9 @@ constexpr double warpgroup_time(const kernel_config& config, const gemm_shape& s
   return 2.0 + static_cast<double>(tiles) * (time.tile + pairs * pair) + between;
 }
 
-constexpr double estimated_time(const kernel_config& config, const gemm_shape& shape, const device_info& device,
+constexpr double estimated_time(const kernel_config& planned, const gemm_shape& shape, const device_info& device,
                                 pipeline source, math_mode math) {
+  const kernel_config config = launched_for(planned, shape, true);  // where W lies, a plan does not know
   switch (config.family) {
     case kernel_family::weight_bound: return weight_bound_time(config, shape, device, source, math);
     case kernel_family::stream_k: return stream_k_time(config, shape, device, source);

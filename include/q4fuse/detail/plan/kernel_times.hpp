@@ -78,6 +78,7 @@ inline constexpr stream_k_times kStreamKTimes[] = {
 /// passes before the first dot; and the share of it that each further tile of tokens takes.
 struct sliced_k_times {
   int tile_m;
+  int cluster_n;
   pipeline source;
   double fixed;
   double piece;
@@ -86,15 +87,19 @@ struct sliced_k_times {
   double memory;
   double again;
   constexpr bool of(const kernel_config& config, pipeline wanted) const {
-    return tile_m == config.tile_m && source == wanted;
+    return tile_m == config.tile_m && cluster_n == config.cluster_n && source == wanted;
   }
 };
 
 inline constexpr sliced_k_times kSlicedKTimes[] = {
-    {8, pipeline::fused, 4.04, 0.068, 0.617, 1.34, 0.974, 0.33},
-    {8, pipeline::separate, 3.84, 0.067, 0.3, 0.56, 0.98, 0.33},
-    {16, pipeline::fused, 5.2, 0.085, 0.726, 1.77, 1.11, 0.43},
-    {16, pipeline::separate, 4.35, 0.086, 0.69, 0.62, 1.034, 0.5},
+    {8, 1, pipeline::fused, 4.04, 0.068, 0.617, 1.34, 0.974, 0.33},
+    {8, 1, pipeline::separate, 3.84, 0.067, 0.3, 0.56, 0.98, 0.33},
+    {16, 1, pipeline::fused, 5.2, 0.085, 0.726, 1.77, 1.11, 0.43},
+    {16, 1, pipeline::separate, 4.35, 0.086, 0.69, 0.62, 1.034, 0.5},
+    {8, 2, pipeline::fused, 3.61, 0.059, 0.678, 0.0, 0.81, 0.364},
+    {8, 2, pipeline::separate, 3.69, 0.061, 0.231, 0.0, 0.83, 0.389},
+    {16, 2, pipeline::fused, 4.83, 0.082, 0.791, 1.85, 0.88, 0.487},
+    {16, 2, pipeline::separate, 4.06, 0.078, 0.855, 0.0, 0.85, 0.586},
 };
 
 /// Microseconds that a warpgroup kernel takes for a tile, which has its rings to fill and its sums to store, and for

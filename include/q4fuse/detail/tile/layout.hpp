@@ -111,20 +111,39 @@ __host__ __device__ constexpr int row_tile_groups(int warps, int64_t k_blocks) {
   return tile_warps < warps ? warps / tile_warps : 1;
 }
 
+/// Bytes in which a piece of `tokens` tokens comes to the warp that holds it: their quants, and their scales.
+__host__ __device__ constexpr int passed_piece_bytes(int tokens) {
+  return tokens * kPieceBlocks * (kQuantBlockBytes + kScaleBytes);
+}
+
+/// Bytes between two rows of weights in a stage that holds whole rows, up to 16 pieces long. Words are 4 modulo 32, so
+/// that the reads of 8 rows x 4 lanes fall on 32 different banks.
+inline constexpr int kWholeRowBytes = 16 * kWeightPieceBytes + 16;
+
 struct sliced_k_layout {
-  int64_t weights;     ///< one private ring of stages per warp
-  int64_t conversion;  ///< a split piece of eight tokens per warp
+  int64_t weights;     ///< one private ring of stages per warp, or one of whole rows for all
+  int64_t barriers;    ///< where CTAs convert for each other
+  int64_t conversion;  ///< a piece of eight tokens per warp, or of the tile's where CTAs convert for each other
   int64_t partials;    ///< a slot for every warp and row tile of a round that it multiplies
   int64_t total;
 };
 
-/// Row tiles of this family have 16 rows, too. A turn of the groups takes no more slots than there are warps.
-__host__ __device__ constexpr sliced_k_layout make_sliced_k_layout(int warps, int stages, int tile_m, int64_t slots) {
+/// Barriers of such a CTA: of each stage two, one of each warp, and one more.
+__host__ __device__ constexpr int sliced_k_barriers(int warps, int stages) { return 2 * stages + warps + 1; }
+
+/// Row tiles of this family have 16 rows, too. A turn of the groups takes no more slots than there are warps. Where
+/// CTAs, `sharers`, convert for each other, sums take the place of what is converted.
+__host__ __device__ constexpr sliced_k_layout make_sliced_k_layout(int warps, int stages, int tile_m, int sharers,
+                                                                   int64_t slots) {
+  const bool shares = sharers > 1;
+  const int64_t conversion = warps * round_up(passed_piece_bytes(shares ? tile_m : 8), 256);
+  const int64_t sums = slots * tile_m * 16 * 4;
   sliced_k_layout map{};
   map.weights = 0;
-  map.conversion = map.weights + int64_t{warps} * stages * 16 * kWeightPieceBytes;
-  map.partials = map.conversion + warps * split_piece_bytes(8);
-  map.total = map.partials + slots * tile_m * 16 * 4;
+  map.barriers = map.weights + int64_t{stages} * 16 * (shares ? kWholeRowBytes : warps * kWeightPieceBytes);
+  map.conversion = map.barriers + (shares ? round_up(sliced_k_barriers(warps, stages) * 8, 256) : 0);
+  map.partials = map.conversion + (shares ? 0 : conversion);
+  map.total = map.partials + (shares && conversion > sums ? conversion : sums);
   return map;
 }
 

@@ -53,7 +53,10 @@ struct policy {
   static constexpr int kClusterK = kConfig.cluster_k;
   static constexpr bool kSharesK = shares_k(kConfig);
   static constexpr int kClusterN = kConfig.cluster_n;
-  static_assert(kClusterN == 1 || (kConfig.family == kernel_family::warpgroup && !kSharesK), "clusters of one kind");
+  static_assert(kClusterN == 1 || kConfig.family == kernel_family::sliced_k ||
+                    (kConfig.family == kernel_family::warpgroup && !kSharesK),
+                "clusters of one kind");
+  static constexpr bool kCopiesRows = copies_rows(kConfig);
   static constexpr int kRequiredArch = required_arch(kConfig);
   static constexpr int kWarps = kConfig.warps();
   static constexpr int kThreads = kConfig.threads();

@@ -39,6 +39,18 @@ void tensor_copy(void* shared, const tensor_map& map, int column, int row, void*
   fence_proxy_async();
 }
 
+/// The same for bytes in a row.
+template <int kRequired = 90>
+void bulk_copy(void* shared, const void* global, int bytes, void* barrier, bool /*once*/, site where = site::here()) {
+  static_assert(kTargetHas<kRequired>, "cp.async.bulk needs sm_90");
+  q4fuse_emulator::device.note_tensor_copy(shared, 16, barrier, bytes, where);
+  for (int i = 0; i < bytes; i += 16) {
+    store_shared<uint4>(static_cast<uint8_t*>(shared) + i,
+                        load_global<uint4>(static_cast<const uint8_t*>(global) + i, where), where);
+  }
+  fence_proxy_async();
+}
+
 /// NaNs as halves: a sum that depended on them would be one.
 inline void leave_unspecified(void* shared, int bytes, site where = site::here()) {
   constexpr uint32_t kNans = 0x7FFF7FFF;
