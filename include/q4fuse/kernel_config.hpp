@@ -193,9 +193,9 @@ __host__ __device__ constexpr bool copies_rows(const kernel_config& config) {
   return config.family == kernel_family::sliced_k && config.cluster_n > 1;
 }
 
-/// The kernel that is launched for a configuration. Rows that are copied whole are a tile's at least and, where W is
-/// aligned to 16 bytes, consist of whole pieces, so that all are; for others the kernel of the family stands in whose
-/// warps copy pieces. It gives the same bits.
+/// The kernel that is launched for a configuration. One that copies whole rows needs all of them aligned to 16 bytes,
+/// as they are where W is and rows consist of whole pieces, and a tile of them at least. Elsewhere the kernel of the
+/// family stands in whose warps copy pieces, and gives the same bits.
 constexpr kernel_config launched_for(const kernel_config& config, const gemm_shape& shape, bool w_is_aligned) {
   if (!copies_rows(config)) return config;
   if (w_is_aligned && shape.k % (kPieceBlocks * kBlockSize) == 0 && shape.n >= config.tile_n) return config;

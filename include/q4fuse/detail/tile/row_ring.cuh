@@ -1,8 +1,8 @@
 #pragma once
 
 // How weights come to all warps of a CTA at once: whole rows by bulk copies, in a ring that every warp reads its
-// columns of. A row is many times as long as a piece, so that the memory and the L2 have little to spare at its ends,
-// and one thread asks for all of it, while others do something else.
+// columns of. A row is many times as long as a piece, so that the memory and the L2 lose little at its ends, and one
+// thread asks for all of it.
 
 #include <q4fuse/detail/arch/mbarrier_sm90.cuh>
 #include <q4fuse/detail/arch/memory.cuh>
@@ -29,7 +29,7 @@ class row_ring {
   static constexpr int kRowBytes = kWholeRowBytes;  ///< from one row of a stage to the next
   static constexpr int kBarriers = 2 * Policy::kStages;
 
-  /// `tiles` are the CTA's, `row_bytes` those of a row of W. The ring is at offset `stages` of shared memory.
+  /// `tiles` are the CTA's. The ring is at offset `stages` of shared memory.
   __device__ row_ring(const gemm_arguments& arguments, int stages, uint8_t* barriers, const row_tiles<Policy>& tiles,
                       int groups, int users)
       : arguments_(arguments),
