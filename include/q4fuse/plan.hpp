@@ -3,7 +3,7 @@
 // Which kernel computes a shape, and why. Host only: everything here runs, and is tested, without a GPU.
 
 #include <q4fuse/detail/plan/estimate.hpp>
-#include <q4fuse/kernel_config.hpp>
+#include <q4fuse/kernel_traits.hpp>
 #include <q4fuse/shape.hpp>
 
 #include <string>

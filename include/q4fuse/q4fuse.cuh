@@ -5,6 +5,7 @@
 #include <q4fuse/formats.hpp>
 #include <q4fuse/gemm.cuh>
 #include <q4fuse/kernel_config.hpp>
+#include <q4fuse/kernel_traits.hpp>
 #include <q4fuse/options.hpp>
 #include <q4fuse/plan.hpp>
 #include <q4fuse/quantize.cuh>

@@ -4,7 +4,7 @@
 // that several devices, threads and shared libraries need no coordination.
 
 #include <q4fuse/detail/kernel/probe_kernel.cuh>
-#include <q4fuse/kernel_config.hpp>
+#include <q4fuse/kernel_traits.hpp>
 #include <q4fuse/status.hpp>
 
 #include <cuda_runtime.h>

@@ -6,7 +6,7 @@
 
 #include <q4fuse/detail/plan/kernel_times.hpp>
 #include <q4fuse/detail/tile/layout.hpp>
-#include <q4fuse/kernel_config.hpp>
+#include <q4fuse/kernel_traits.hpp>
 #include <q4fuse/shape.hpp>
 
 #include <cstdint>

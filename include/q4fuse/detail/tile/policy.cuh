@@ -10,7 +10,7 @@
 #include <q4fuse/detail/mainloop/dot_mma_split.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma.cuh>
 #include <q4fuse/detail/mainloop/dot_wgmma_s8.cuh>
-#include <q4fuse/kernel_config.hpp>
+#include <q4fuse/kernel_traits.hpp>
 
 #include <type_traits>
 
